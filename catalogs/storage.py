@@ -1,0 +1,134 @@
+"""The one seam to storage: whole files or none, and a first writer that wins.
+
+Every file skymetal writes passes through :class:`Folder`. A reader sees a file whole or not at all; of two
+writers of one receipt the first wins; what is written has reached the disk before anybody is told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from skymetal.catalogs.errors import InputError
+
+TEMPORARY_PREFIX = ".writing-"
+_counter = itertools.count()
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on a disk that every worker sees. Names inside it are relative, with forward slashes."""
+
+    path: Path
+
+    def __truediv__(self, name: str) -> Folder:
+        return Folder(self.path / name)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def exists(self, name: str = "") -> bool:
+        """Tell whether a file or folder of that name is there."""
+        return (self.path / name).exists()
+
+    def size(self, name: str) -> int:
+        """Return the size of a file in bytes."""
+        return (self.path / name).stat().st_size
+
+    def read(self, name: str) -> bytes:
+        """Return a whole file; raise FileNotFoundError where there is none."""
+        return (self.path / name).read_bytes()
+
+    def names(self, pattern: str) -> list[str]:
+        """Return the sorted names of the finished files that match a glob pattern."""
+        found = (p for p in self.path.glob(pattern) if not p.name.startswith(TEMPORARY_PREFIX))
+        return sorted(p.relative_to(self.path).as_posix() for p in found)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file whole, replacing any older one in one step."""
+        temporary = self._write_temporary(name, data)
+        os.replace(temporary, self.path / name)
+        _flush_folder((self.path / name).parent)
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Write a file whole unless one is there; return whether this call made it."""
+        temporary = self._write_temporary(name, data)
+        try:
+            os.link(temporary, self.path / name)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        _flush_folder((self.path / name).parent)
+        return True
+
+    def remove(self, name: str) -> None:
+        """Delete a file; it need not be there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Delete what killed writers left half written; return how many files that was.
+
+        Only for a caller that holds the run's lock: a live writer's file would be swept too.
+        """
+        leftovers = list(self.path.rglob(f"{TEMPORARY_PREFIX}*"))
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return len(leftovers)
+
+    def _write_temporary(self, name: str, data: bytes) -> Path:
+        final = self.path / name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        unique = f"{socket.gethostname()}-{os.getpid()}-{next(_counter)}"
+        temporary = final.parent / f"{TEMPORARY_PREFIX}{unique}-{final.name}"
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
+
+def open_folder(location: str | Path) -> Folder:
+    """Return the folder a user named; it need not exist yet.
+
+    Raises InputError for a URL, which this version cannot write, and for a path through a file.
+    """
+    if "://" in str(location):
+        raise InputError(f"{location} is a URL; this version reads and writes local paths only: give a path on shared disk")
+    path = Path(location).expanduser().absolute()
+    for parent in (path, *path.parents):
+        if parent.exists():
+            if not parent.is_dir():
+                raise InputError(f"{path} cannot be a folder: {parent} is a file; name another folder")
+            break
+    return Folder(path)
+
+
+def commit_receipt(folder: Folder, name: str, receipt: bytes) -> None:
+    """Record that a piece of work is done: the first receipt wins, an equal second is the same fact.
+
+    Raises RuntimeError when a different receipt is there: two runs disagree, and neither may be believed.
+    """
+    if not folder.put_if_absent(name, receipt) and folder.read(name) != receipt:
+        raise RuntimeError(f"{folder}/{name}: another worker committed a different result for the same work")
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Cutouts in Zarr, and the distributed pass over them."""

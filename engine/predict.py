@@ -1,0 +1,68 @@
+"""The one upward need of the engine: something that turns cutouts into metallicities."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymetal.engine.pixels import ImageSpec
+
+
+class Predictor(Protocol):
+    """An ensemble ready to predict. Shapes: N galaxies, M members, V views.
+
+    The same galaxy gets the same bytes whatever else is in the call.
+    """
+
+    @property
+    def num_members(self) -> int:
+        """How many members, M."""
+        ...
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        """The images the members were trained on."""
+        ...
+
+    @property
+    def residual_quantiles(self) -> dict[float, float]:
+        """Quantile level → truth minus prediction, dex, over the out-of-fold galaxies."""
+        ...
+
+    def unseen(self, object_id_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (N, M): whether member m was trained without galaxy n."""
+        ...
+
+    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return 12+log(O/H), dex, (N, M, V): one a view and wanted member; NaN where not wanted."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorRef:
+    """Names a predictor without holding it: what travels in a task in place of the weights."""
+
+    load: Callable[..., Predictor]
+    path: str
+    digest: str
+    num_views: int
+    batch_size: int
+
+    def open(self) -> Predictor:
+        """Return the predictor, loaded once a process."""
+        with _lock:
+            if self not in _loaded:
+                _loaded.clear()
+                _loaded[self] = self.load(
+                    self.path, digest=self.digest, num_views=self.num_views, batch_size=self.batch_size
+                )
+            return _loaded[self]
+
+
+_lock = threading.Lock()
+_loaded: dict[PredictorRef, Predictor] = {}

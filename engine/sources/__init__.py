@@ -1,0 +1,39 @@
+"""Where cutouts come from: one small module a kind of source, all behind :class:`ImageSource`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from skymetal.catalogs.flags import Flag
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cutout:
+    """One galaxy's image, or the reason why there is none.
+
+    pixels is (H, W, C) uint8, or None for a quarantined galaxy; then ``reason`` says why. ``source`` names
+    the file or service that was asked.
+    """
+
+    pixels: NDArray[np.uint8] | None
+    source: str
+    flags: Flag = Flag(0)
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.pixels is None) != bool(self.reason):
+            raise ValueError("a cutout has pixels, or a reason why it has none")
+
+
+class ImageSource(Protocol):
+    """Reads cutouts. Instances are small and picklable: they travel to the workers."""
+
+    def read(self, targets: pa.Table) -> Iterator[Cutout]:
+        """Yield one cutout a target, in the order of the rows. A bad image is a reason, never an exception."""
+        ...

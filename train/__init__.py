@@ -1,0 +1,1 @@
+"""The network, its training and its evaluation: the only folder that imports torch."""
