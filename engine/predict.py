@@ -20,16 +20,6 @@ class Predictor(Protocol):
     """
 
     @property
-    def num_members(self) -> int:
-        """How many members, M."""
-        ...
-
-    @property
-    def image_spec(self) -> ImageSpec:
-        """The images the members were trained on."""
-        ...
-
-    @property
     def residual_quantiles(self) -> dict[float, float]:
         """Quantile level → truth minus prediction, dex, over the out-of-fold galaxies."""
         ...
@@ -45,11 +35,15 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorRef:
-    """Names a predictor without holding it: what travels in a task in place of the weights."""
+    """Names a predictor without holding it: what travels in a task in place of the weights.
+
+    image_spec says which images the predictor was trained on, so that others can be refused before any work.
+    """
 
     load: Callable[..., Predictor]
     path: str
     digest: str
+    image_spec: ImageSpec
     num_views: int
     batch_size: int
 

@@ -1,0 +1,47 @@
+# Everything skymetal needs is set up here, on a machine with nothing but Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= skymetal-demo
+# On a machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves several GB.
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SETTINGS := pyproject.toml constraints.txt
+
+.PHONY: demo test test-fast check bench clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.run  ## the whole path on a small simulated survey
+	$(BIN)/skymetal demo --out $(OUT)
+
+test: $(VENV)/.dev  ## every test, the slow ones too
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.dev  ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.run  ## the figures that README and docs quote
+	$(BIN)/python benchmarks/score.py --json
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache skymetal-demo
+
+# torch comes first and alone: resolved together with the rest, another build of it may be picked.
+$(VENV)/.torch: $(SETTINGS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skymetal needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	touch $@
+
+$(VENV)/.run: $(VENV)/.torch
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.torch
+	$(PIP) --editable '.[dev]'
+	touch $@

@@ -1,0 +1,38 @@
+"""What a step was begun with: the same again resumes, anything else is refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import Folder, digest
+
+
+def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any]) -> str:
+    """Record the inputs of a step, or check them against the record; return their digest.
+
+    Raises InputError, naming the first input that differs, when the step was begun with others.
+    """
+    record = json.dumps(inputs, sort_keys=True, indent=1).encode()
+    name = f"inputs/{step}.json"
+    if not run_dir.put_if_absent(name, record):
+        refuse_other_inputs(json.loads(run_dir.read(name)), inputs, where=f"{run_dir} began `{step}`")
+    return digest(record)
+
+
+def refuse_other_inputs(before: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:
+    """Raise InputError where inputs are not those recorded ``before``; tuples and lists are alike."""
+    now = json.loads(json.dumps(now))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise InputError(
+                f"{where} with {key} = {_show(before.get(key))}, but this job has {key} = {_show(now.get(key))}; "
+                "name another [job] run_dir, or restore what was there"
+            )
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,190 @@
+"""The command line: verbs here, values in the job file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import skymetal
+from skymetal.catalogs.catalog import open_catalog
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.tables import read_table
+from skymetal.deploy import steps
+from skymetal.deploy.cluster import LazyCluster
+from skymetal.deploy.config import Job, read_job
+from skymetal.deploy.console import format_table, say
+from skymetal.deploy.run_directory import hold_run_directory
+
+logger = logging.getLogger(__name__)
+
+MAX_ROWS_SHOWN = 40
+DEMO = Path(__file__).with_name("demo.toml")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Turns what goes wrong into one line and an exit code: 2 the user's to mend, 1 ours, 130 stopped."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except InputError as error:
+            _stop(f"skymetal: {error}", code=2)
+        except KeyboardInterrupt:
+            _stop("skymetal: stopped; the same command goes on from here", code=130)
+        except BrokenPipeError:
+            sys.exit(141)
+        except (click.ClickException, click.exceptions.Exit, SystemExit):
+            raise
+        except Exception as error:
+            logger.exception("unexpected error")
+            first = (str(error).splitlines() or [""])[0]
+            _stop(f"skymetal: {type(error).__name__}: {first}\nWhat is done is kept: the same command goes on from here. "
+                  "The run's logs/skymetal.log has the details.", code=1)
+
+
+def _stop(text: str, *, code: int) -> None:
+    click.echo(text, err=True)
+    sys.exit(code)
+
+
+def _job_options(command: Command) -> Command:
+    command = click.option(
+        "--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file."
+    )(command)
+    return click.argument("job", type=click.Path(path_type=Path))(command)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(skymetal.__version__, prog_name="skymetal")
+def main() -> None:
+    """Gas-phase metallicities, 12+log(O/H), from a sky survey's galaxy images.
+
+    Start with `skymetal demo`. Then write a job file (the examples folder has two) and `skymetal run JOB`.
+    Every command can be stopped at any time: the same command again goes on where it was.
+    """
+
+
+@main.command()
+@click.option("--out", default="skymetal-demo", show_default=True, type=click.Path(path_type=Path), help="Run directory.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the demo.")
+def demo(out: Path, assignments: tuple[str, ...]) -> None:
+    """The whole path on a small simulated survey, on CPUs, in minutes."""
+    run_steps(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]), list(steps.STEPS))
+    say(f"\nLook at     {out / 'figures' / 'prediction_against_truth.png'}")
+    say(f"Query       skymetal catalog sql {out} \"SELECT object_id, ra, dec, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5\"")
+    say(f"In Python   skymetal.open_catalog({str(out)!r}).to_pandas()")
+
+
+@main.command()
+@_job_options
+def run(job: Path, assignments: tuple[str, ...]) -> None:
+    """Everything that is not done yet: select, ingest, train, score, publish, evaluate."""
+    run_steps(read_job(job, assignments), list(steps.STEPS))
+
+
+def _add_step(name: str, help_text: str) -> None:
+    @main.command(name=name, help=help_text)
+    @_job_options
+    def step(job: Path, assignments: tuple[str, ...]) -> None:
+        run_steps(read_job(job, assignments), [name])
+
+
+_add_step("select", "Survey tables to target list; every cut counted.")
+_add_step("ingest", "Images to cutout store.")
+_add_step("train", "Five folds to an ensemble, with its out-of-fold table and calibration.")
+_add_step("score", "Cutout store to parts, one task a shard. Always resumes.")
+_add_step("publish", "Parts to catalogue.")
+
+
+@main.command()
+@click.argument("job_or_table", type=click.Path(path_type=Path))
+@click.option("--truth", help="Column of the true 12+log(O/H), when evaluating a table.")
+@click.option("--prediction", help="Column of the predicted 12+log(O/H), when evaluating a table.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file.")
+def evaluate(job_or_table: Path, truth: str | None, prediction: str | None, assignments: tuple[str, ...]) -> None:
+    """Predictions against the truth: of a job, or of any table with --truth and --prediction.
+
+    Prints RMSE, NMAD, median bias and R² with their 95 % intervals, and the outliers (|Δ| > 0.2 dex).
+    """
+    if job_or_table.suffix == ".toml":
+        run_steps(read_job(job_or_table, assignments), ["evaluate"])
+        return
+    if not (truth and prediction):
+        raise InputError("evaluating a table needs --truth COLUMN and --prediction COLUMN")
+    say(steps.evaluate_table(read_table(job_or_table), truth=truth, prediction=prediction, name=str(job_or_table)))
+
+
+@main.group()
+def catalog() -> None:
+    """Look into a published catalogue. PATH is a run directory or a catalogue."""
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def info(path: Path) -> None:
+    """What is in a catalogue: rows, columns with units and meaning, where it came from."""
+    opened = open_catalog(path)
+    click.echo(f"{opened.name}: {opened.num_rows} rows at {opened.path}\n")
+    rows = [
+        [field.name, str(field.type), _words(field, b"unit"), _words(field, b"description")] for field in opened.schema
+    ]
+    click.echo(format_table(["column", "type", "unit", "meaning"], rows))
+    click.echo()
+    for key, value in opened.properties.items():
+        click.echo(f"{key} = {value}")
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("query")
+@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)
+def sql(path: Path, query: str, form: str) -> None:
+    """Run one SELECT over the table `catalogue` (duckdb's SQL)."""
+    _show(open_catalog(path).sql(query), form)
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--ra", required=True, type=float, help="Centre, ICRS degrees.")
+@click.option("--dec", required=True, type=float, help="Centre, ICRS degrees.")
+@click.option("--radius-arcsec", required=True, type=float, help="Radius, arcsec.")
+@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)
+def cone(path: Path, ra: float, dec: float, radius_arcsec: float, form: str) -> None:
+    """Galaxies around a position."""
+    _show(open_catalog(path).cone(ra, dec, radius_arcsec), form)
+
+
+def run_steps(job: Job, names: list[str]) -> None:
+    """Run the named steps of a job, in order, in its run directory."""
+    with (
+        hold_run_directory(job) as directory,
+        LazyCluster(job.cluster, scratch=directory.folder.path / "scratch") as cluster,
+    ):
+        for name in names:
+            steps.run_step(steps.Run(job=job, directory=directory, cluster=cluster), name)
+
+
+def _words(field: Any, key: bytes) -> str:
+    return (field.metadata or {}).get(key, b"").decode()
+
+
+def _show(table: Any, form: str) -> None:
+    if form == "csv":
+        click.echo(table.to_pandas().to_csv(index=False), nl=False)
+        return
+    rows = [[_cell(value) for value in row.values()] for row in table.slice(0, MAX_ROWS_SHOWN).to_pylist()]
+    click.echo(format_table(table.column_names, rows))
+    if table.num_rows > MAX_ROWS_SHOWN:
+        click.echo(f"… {table.num_rows - MAX_ROWS_SHOWN} more rows; --format csv prints all")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else str(value)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.inputs import claim_inputs
+from skymetal.catalogs.storage import Folder
+
+
+def test_the_same_inputs_resume_under_the_same_digest(folder: Folder) -> None:
+    first = claim_inputs(folder, "score", {"views": 8, "labels": ("oh_p50",)})
+    assert claim_inputs(folder, "score", {"labels": ["oh_p50"], "views": 8}) == first
+    assert claim_inputs(folder / "elsewhere", "score", {"views": 8, "labels": ("oh_p50",)}) == first
+
+
+def test_other_inputs_are_refused_by_name(folder: Folder) -> None:
+    claim_inputs(folder, "score", {"views": 8, "store": "abc"})
+    with pytest.raises(InputError, match=r"began `score` with views = 8, but this job has views = 4; name another"):
+        claim_inputs(folder, "score", {"views": 4, "store": "abc"})
+    with pytest.raises(InputError, match="with extra = null, but this job has extra = 1"):
+        claim_inputs(folder, "score", {"views": 8, "store": "abc", "extra": 1})
+
+
+def test_steps_do_not_share_their_inputs(folder: Folder) -> None:
+    claim_inputs(folder, "score", {"views": 8})
+    claim_inputs(folder, "train", {"views": 4})

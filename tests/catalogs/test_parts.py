@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from skymetal.catalogs.parts import (
+    MANIFEST,
+    Manifest,
+    commit_part,
+    done_blocks,
+    find_receipt,
+    read_manifest,
+    read_part,
+    write_manifest,
+)
+from skymetal.catalogs.storage import Folder
+
+
+def rows(index: int) -> pa.Table:
+    return pa.table({"object_id": [10 * index, 10 * index + 1], "oh_p50": [8.5, 8.6]})
+
+
+def commit_all(folder: Folder, num_blocks: int) -> Manifest:
+    for index in range(num_blocks):
+        commit_part(folder, index, rows(index), num_quarantined=index)
+    return write_manifest(folder, num_blocks, run_digest="run")
+
+
+def test_a_part_reads_back_and_counts(folder: Folder) -> None:
+    manifest = commit_all(folder, 3)
+    assert manifest.num_rows == 6
+    assert manifest.num_quarantined == 3
+    assert read_manifest(folder) == manifest
+    assert read_part(folder, manifest.receipts[1]).equals(rows(1))
+    assert done_blocks(folder) == {0, 1, 2}
+
+
+def test_committing_twice_is_harmless_and_the_bytes_are_the_same(tmp_path: Path) -> None:
+    first, second = Folder(tmp_path / "a"), Folder(tmp_path / "b")
+    commit_all(first, 2)
+    commit_all(first, 2)
+    commit_all(second, 2)
+    assert first.names("**/*") == second.names("**/*")
+    for name in first.names("*.*"):
+        assert first.read(name) == second.read(name)
+
+
+def test_a_different_result_for_the_same_block_is_an_error(folder: Folder) -> None:
+    commit_part(folder, 0, rows(0), num_quarantined=0)
+    with pytest.raises(RuntimeError, match="committed a different result"):
+        commit_part(folder, 0, rows(1), num_quarantined=0)
+    receipt = find_receipt(folder, 0)
+    assert receipt is not None
+    assert read_part(folder, receipt).equals(rows(0))
+
+
+def test_a_file_without_a_receipt_is_debris(folder: Folder) -> None:
+    folder.write("part-000000-000000000000.parquet", b"from a killed worker")
+    manifest = commit_all(folder, 1)
+    assert folder.names("*.parquet") == [manifest.receipts[0].file]
+
+
+def test_a_missing_block_is_named(folder: Folder) -> None:
+    commit_part(folder, 1, rows(1), num_quarantined=0)
+    with pytest.raises(RuntimeError, match="2 of 3 blocks are not done, the first is 0"):
+        write_manifest(folder, 3, run_digest="run")
+    assert find_receipt(folder, 0) is None
+
+
+def test_a_lost_manifest_is_made_again_from_the_parts(folder: Folder) -> None:
+    manifest = commit_all(folder, 3)
+    folder.remove(MANIFEST)
+    assert write_manifest(folder, 3, run_digest="run") == manifest
+
+
+def test_a_damaged_part_is_not_read(folder: Folder) -> None:
+    receipt = commit_all(folder, 1).receipts[0]
+    data = bytearray(folder.read(receipt.file))
+    data[len(data) // 2] ^= 1
+    folder.write(receipt.file, bytes(data))
+    with pytest.raises(RuntimeError, match="damaged"):
+        read_part(folder, receipt)
+
+
+def test_a_manifest_with_a_hole_cannot_exist(folder: Folder) -> None:
+    receipts = commit_all(folder, 3).receipts
+    with pytest.raises(ValueError, match="one receipt for every block"):
+        Manifest(run_digest="run", receipts=(receipts[0], receipts[2]))

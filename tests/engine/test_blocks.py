@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from distributed import Client
+from support import brightness
+
+from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.engine import blocks
+from skymetal.engine.blocks import BlocksFailed, map_over_blocks
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    settings = ClusterSettings(kind="local-cpu", num_workers=2)
+    with LazyCluster(settings, scratch=tmp_path_factory.mktemp("scratch")) as cluster:
+        yield cluster.client()
+
+
+def test_every_index_gives_one_receipt(client: Client) -> None:
+    assert sorted(map_over_blocks(brightness.square, [3, 1, 40], client)) == [1, 9, 1600]
+    assert list(map_over_blocks(brightness.square, [], client)) == []
+
+
+def test_more_blocks_than_a_wave_are_all_done(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "WAVE_SIZE", 7)
+    assert sorted(map_over_blocks(brightness.square, range(30), client)) == [k * k for k in range(30)]
+
+
+def test_failed_blocks_are_named_after_all_others_are_done(client: Client) -> None:
+    done = []
+    with pytest.raises(BlocksFailed, match="3 of 7 blocks failed, the first is block 1: ValueError: 1 is odd"):
+        for receipt in map_over_blocks(brightness.fail_on_odd, range(7), client):
+            done.append(receipt)
+    assert sorted(done) == [0, 2, 4, 6]
+
+
+def test_a_task_that_leaves_the_interpreter_does_not_take_the_worker_with_it(client: Client) -> None:
+    with pytest.raises(BlocksFailed, match="1 of 5 blocks failed, the first is block 3: SystemExit: 7"):
+        list(map_over_blocks(brightness.leave_on_three, range(5), client))
+
+
+def test_a_killed_worker_costs_no_block(client: Client, tmp_path: Path) -> None:
+    task = partial(brightness.die_once, str(tmp_path))
+    assert sorted(set(map_over_blocks(task, range(12), client))) == list(range(12))
+    assert (tmp_path / "died").exists()

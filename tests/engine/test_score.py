@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from support import brightness
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.parts import read_part
+from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.targets import write_targets
+from skymetal.engine.score import ScorePlan, ScoreSettings, catalogue_rows, finish_score, score_block
+from skymetal.engine.store import StoreLayout, create_store
+
+
+@pytest.fixture
+def plan(folder: Folder) -> ScorePlan:
+    random = np.random.default_rng(0)
+    table = pa.table({"object_id": range(100, 110), "ra": random.uniform(0, 360, 10), "dec": random.uniform(-60, 60, 10)})
+    targets = write_targets(folder, "targets.parquet", table, selection={"survey": "sdss"})
+    layout = StoreLayout(
+        image_spec=brightness.SPEC, num_targets=10, shard_size=4, chunk_size=4, targets_digest=targets.digest
+    )
+    store = create_store(folder / "store.zarr", layout)
+    for index in range(store.num_blocks):
+        start, stop = layout.rows(index)
+        ids = targets.read(start, stop)["object_id"]
+        num_rows = stop - start
+        rows = pa.table(
+            {
+                "object_id": ids,
+                "is_stored": [i != 105 for i in ids.to_pylist()],
+                "ingest_flags": [1 if i == 103 else 0 for i in ids.to_pylist()],
+                "source": ["s"] * num_rows,
+                "reason": ["blank" if i == 105 else "" for i in ids.to_pylist()],
+            }
+        )
+        images = np.stack([np.full((8, 8, 3), i - 100, np.uint8) for i in ids.to_pylist()])
+        store.write_block(index, images, rows)
+    store.finish()
+    return ScorePlan(
+        store=store, targets=targets, parts=folder / "parts", predictor=brightness.ref(), run_digest="run"
+    )
+
+
+def score_all(plan: ScorePlan) -> pa.Table:
+    for index in plan.missing_blocks():
+        score_block(plan, index)
+    manifest = finish_score(plan)
+    return pa.concat_tables([read_part(plan.parts, receipt) for receipt in manifest.receipts])
+
+
+def test_rows_out_and_quarantined_are_rows_in(plan: ScorePlan) -> None:
+    plan.check()
+    table = score_all(plan)
+    assert sorted(table["object_id"].to_pylist()) == [100, 101, 102, 103, 104, 106, 107, 108, 109]
+    assert (np.diff(table["_healpix_29"].to_numpy()) > 0).all()
+    assert plan.missing_blocks() == []
+
+
+def test_a_galaxy_without_a_label_is_the_mean_of_all_members_and_views(plan: ScorePlan) -> None:
+    rows = {row["object_id"]: row for row in score_all(plan).to_pylist()}
+    new = rows[103]
+    assert new["oh_p50"] == pytest.approx(8.03 + 0.001 + 0.00005, abs=1e-6)
+    assert new["oh_p16"] == pytest.approx(new["oh_p50"] - 0.1, abs=1e-6)
+    assert new["oh_p97p5"] == pytest.approx(new["oh_p50"] + 0.2, abs=1e-6)
+    assert [new[f"oh_fold{m}"] for m in range(3)] == pytest.approx([8.03005, 8.03105, 8.03205], abs=1e-6)
+    assert new["oh_std_folds"] == pytest.approx(np.std([0, 0.001, 0.002]), abs=1e-6)
+    assert new["oh_std_views"] == pytest.approx(0.00005, abs=1e-6)
+    assert not new["is_out_of_fold"]
+    assert new["flags"] == 1
+
+
+def test_a_galaxy_with_a_label_is_described_only_by_the_member_that_never_saw_it(plan: ScorePlan) -> None:
+    row = next(row for row in score_all(plan).to_pylist() if row["object_id"] == 104)
+    assert row["is_out_of_fold"]
+    assert row["oh_p50"] == pytest.approx(8.04 + 0.001 + 0.00005, abs=1e-6)
+    assert row["oh_fold0"] is None
+    assert row["oh_fold1"] == pytest.approx(row["oh_p50"], abs=1e-6)
+    assert row["oh_fold2"] is None
+    assert row["oh_std_folds"] is None
+
+
+def test_scoring_a_block_twice_gives_the_first_receipt(plan: ScorePlan) -> None:
+    first = score_block(plan, 1)
+    assert plan.missing_blocks() == [0, 2]
+    assert score_block(plan, 1) == first
+
+
+def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: ScorePlan) -> None:
+    block = plan.store.read_block(0)
+    unseen = np.ones((4, 3), dtype=bool)
+    oh = np.full((4, 3, 2), 8.5, np.float32)
+    oh[2, 1, 0] = np.nan
+    stored = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
+    with pytest.raises(RuntimeError, match="not finite for a galaxy of shard 0"):
+        catalogue_rows(stored, plan.targets.read(0, 4), oh, unseen, plan.predictor.open().residual_quantiles)
+
+
+def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(plan: ScorePlan, folder: Folder) -> None:
+    other = dataclasses.replace(brightness.SPEC, bands=("z", "r", "g"))
+    with pytest.raises(InputError, match="has bands = zrg, but the store .* has bands = irg"):
+        dataclasses.replace(plan, predictor=dataclasses.replace(plan.predictor, image_spec=other)).check()
+    targets = write_targets(folder, "other.parquet", pa.table({"object_id": range(10)}), selection={})
+    with pytest.raises(InputError, match="made for another target list"):
+        dataclasses.replace(plan, targets=targets).check()
+    with pytest.raises(RuntimeError, match="holds other galaxies"):
+        score_block(dataclasses.replace(plan, targets=targets), 0)
+
+
+def test_settings_out_of_range_cannot_exist() -> None:
+    with pytest.raises(InputError, match="views must be one of 1, 2, 4, 8, got 3"):
+        ScoreSettings(views=3)
+    with pytest.raises(InputError, match="batch_size must be 1 to 65536, got 0"):
+        ScoreSettings(batch_size=0)

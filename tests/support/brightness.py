@@ -1,0 +1,72 @@
+"""A predictor that is small, real and quick: what the engine's tests score with, on workers too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymetal.engine.pixels import ImageSpec
+from skymetal.engine.predict import PredictorRef
+
+SPEC = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=8, stretch="sdss-jpeg", size_rule="petro5")
+
+
+@dataclass(frozen=True)
+class BrightnessPredictor:
+    """12+log(O/H) = 8 + mean pixel / 100 + member / 1000 + view / 10000; even object_ids were trained on."""
+
+    num_views: int
+
+    @property
+    def residual_quantiles(self) -> dict[float, float]:
+        return {0.025: -0.2, 0.16: -0.1, 0.5: 0.0, 0.84: 0.1, 0.975: 0.2}
+
+    def unseen(self, object_id_N: NDArray[np.int64]) -> NDArray[np.bool_]:
+        own_NM = (object_id_N // 2 % 3)[:, None] == np.arange(3)
+        return own_NM | (object_id_N % 2 == 1)[:, None]
+
+    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> NDArray[np.float32]:
+        mean_N = images_NHWC.mean(axis=(1, 2, 3))
+        oh_NMV = (8 + mean_N / 100)[:, None, None] + np.arange(3)[:, None] / 1000 + np.arange(self.num_views) / 10000
+        return np.where(wanted_NM[:, :, None], oh_NMV, np.nan).astype(np.float32)
+
+
+def load(path: str, *, digest: str, num_views: int, batch_size: int) -> BrightnessPredictor:
+    return BrightnessPredictor(num_views)
+
+
+def ref() -> PredictorRef:
+    return PredictorRef(load=load, path="none", digest="d", image_spec=SPEC, num_views=2, batch_size=4)
+
+
+def square(index: int) -> int:
+    return index * index
+
+
+def fail_on_odd(index: int) -> int:
+    if index % 2:
+        raise ValueError(f"{index} is odd")
+    return index
+
+
+def leave_on_three(index: int) -> int:
+    if index == 3:
+        sys.exit(7)
+    return index
+
+
+def die_once(folder: str, index: int) -> int:
+    """Kill the worker the first time block 2 runs."""
+    marker = Path(folder) / "died"
+    if index == 2 and not marker.exists():
+        marker.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return index

@@ -1,0 +1,88 @@
+"""evaluate: predictions against what was measured, in the field's own numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from skymetal.train.metrics import Metrics, evaluate
+
+TRUTH = "oh_true"
+"""The column in which a simulated survey keeps what no real survey knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Predictions beside the truth, 12+log(O/H), for the galaxies that have both."""
+
+    title: str
+    truth_N: NDArray[np.float64]
+    prediction_N: NDArray[np.float64]
+    metrics: Metrics
+
+    @property
+    def rmse_of_mean(self) -> float:
+        """The RMSE, dex, of a predictor that knows no image: it says the mean of these very truths for each."""
+        return float(self.truth_N.std())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers without the galaxies."""
+        return {"title": self.title, "rmse_of_mean": self.rmse_of_mean} | self.metrics.to_dict()
+
+
+def compare(title: str, truth: pa.ChunkedArray, prediction: pa.ChunkedArray) -> Comparison:
+    """Compare two columns; rows where either is missing or not finite are left out."""
+    truth_N, prediction_N = (np.asarray(column.cast(pa.float64()).to_numpy()) for column in (truth, prediction))
+    both = np.isfinite(truth_N) & np.isfinite(prediction_N)
+    return Comparison(
+        title=title,
+        truth_N=truth_N[both],
+        prediction_N=prediction_N[both],
+        metrics=evaluate(truth_N[both], prediction_N[both]),
+    )
+
+
+def compare_with_truth(catalogue: pa.Table, targets: pa.Table, *, label: str) -> list[Comparison]:
+    """Compare a catalogue (object_id, oh_p50, is_out_of_fold) with its target list, galaxy by galaxy.
+
+    Galaxies predicted out of fold are judged by their measured label; galaxies without one by the simulation's
+    truth, where there is a simulation. Empty comparisons are left out.
+    """
+    known = [name for name in (label, TRUTH) if name in targets.column_names]
+    truths = targets.select(["object_id", *known])
+    truths = truths.rename_columns(["object_id", *(f"{name}_true" for name in known)])
+    joined = catalogue.join(truths, keys="object_id", join_type="left outer").sort_by("object_id")
+    comparisons = []
+    for is_out_of_fold, name, title in (
+        (True, label, f"out of fold, against measured {label}"),
+        (False, label, f"never trained on, against measured {label}"),
+        (False, TRUTH, "never trained on, against the simulation's truth"),
+    ):
+        if name in known:
+            rows = joined.filter(pc.equal(joined["is_out_of_fold"], is_out_of_fold))
+            rows = rows.filter(pc.is_valid(rows[f"{name}_true"]))
+            if rows.num_rows > 1:
+                comparisons.append(compare(title, rows[f"{name}_true"], rows["oh_p50"]))
+    return comparisons
+
+
+def format_comparisons(comparisons: list[Comparison]) -> str:
+    """Return one paragraph a comparison: the numbers, their 95 % intervals, and the mean predictor beside them."""
+    lines = []
+    for comparison in comparisons:
+        m = comparison.metrics
+        lines += [
+            f"{comparison.title}: {m.num_galaxies} galaxies",
+            f"  RMSE      {m.rmse:.4f} dex  [{m.rmse_interval[0]:.4f}, {m.rmse_interval[1]:.4f}]"
+            f"   the mean for every galaxy: {comparison.rmse_of_mean:.4f}",
+            f"  NMAD      {m.nmad:.4f} dex  [{m.nmad_interval[0]:.4f}, {m.nmad_interval[1]:.4f}]",
+            f"  bias     {m.bias:+.4f} dex  [{m.bias_interval[0]:+.4f}, {m.bias_interval[1]:+.4f}]   median",
+            f"  outliers  {100 * m.outlier_fraction:.2f} %       |Δ| > 0.2 dex",
+            f"  R²        {m.r2:.3f}       [{m.r2_interval[0]:.3f}, {m.r2_interval[1]:.3f}]",
+        ]
+    return "\n".join(lines)
