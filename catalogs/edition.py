@@ -165,10 +165,9 @@ def _check_rows(edition: Edition, folder: Folder, footers: Mapping[str, pq.FileM
 
 def _small_files(edition: Edition, pixels: list[Pixel], footers: Mapping[str, pq.FileMetaData]) -> dict[str, bytes]:
     """Return the files beside the data, by name."""
-    relative = {name.removeprefix(f"{hats.DATASET}/"): footer for name, footer in footers.items()}
     files = {
         hats.COMMON_METADATA: hats.common_metadata(edition.footer()),
-        hats.METADATA: hats.dataset_metadata(edition.footer(), relative),
+        hats.METADATA: hats.dataset_metadata(edition.footer(), footers),
     }
     words = {f"skymetal_{key}": value for key, value in sorted(edition.provenance.items())}
     words |= {

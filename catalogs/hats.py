@@ -21,7 +21,8 @@ from skymetal.catalogs.healpix import ORDER
 PROPERTIES = "hats.properties"
 PARTITION_INFO = "partition_info.csv"
 DATASET = "dataset"
-METADATA = f"{DATASET}/_metadata"
+# Beside the dataset, not in it: the strict check of hats 0.11 takes each file in `dataset/_metadata` for a pixel.
+METADATA = "_metadata"
 COMMON_METADATA = f"{DATASET}/_common_metadata"
 HATS_VERSION = "v1.0"
 _PIXELS_PER_DIR = 10_000
@@ -149,7 +150,7 @@ def common_metadata(schema: pa.Schema) -> bytes:
 
 
 def dataset_metadata(schema: pa.Schema, footers: Mapping[str, pq.FileMetaData]) -> bytes:
-    """Return ``_metadata``: the row groups of every file, by the file's path in the dataset folder."""
+    """Return ``_metadata``: the row groups of every file, by the file's path in the catalogue."""
     # The files' own key-value metadata differ (each names its source); the sum carries the schema's.
     total = pq.read_metadata(pa.BufferReader(common_metadata(schema)))
     for path, footer in footers.items():

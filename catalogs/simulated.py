@@ -194,4 +194,7 @@ def _object_ids(num_galaxies: int, seed: int) -> NDArray[np.int64]:
     run_N, camcol_N = np.divmod(index_N, 6)
     run_N += 94 + (7919 * seed) % 50_000
     head = np.int64((2 << 59) | (301 << 48))
-    return head | (run_N << 32) | ((camcol_N + 1) << 29) | ((field_N + 11) << 16) | (obj_N + 1)
+    object_id_N: NDArray[np.int64] = (
+        head | (run_N << 32) | ((camcol_N + 1) << 29) | ((field_N + 11) << 16) | (obj_N + 1)
+    )
+    return object_id_N

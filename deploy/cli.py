@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,6 @@ from skymetal.deploy.cluster import LazyCluster
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import format_table, say
 from skymetal.deploy.run_directory import hold_run_directory
-
-logger = logging.getLogger(__name__)
 
 MAX_ROWS_SHOWN = 40
 DEMO = Path(__file__).with_name("demo.toml")
@@ -42,10 +39,9 @@ class _Group(click.Group):
         except (click.ClickException, click.exceptions.Exit, SystemExit):
             raise
         except Exception as error:
-            logger.exception("unexpected error")
             first = (str(error).splitlines() or [""])[0]
-            _stop(f"skymetal: {type(error).__name__}: {first}\nWhat is done is kept: the same command goes on from here. "
-                  "The run's logs/skymetal.log has the details.", code=1)
+            notes = getattr(error, "__notes__", [])
+            _stop("\n".join([f"skymetal: {type(error).__name__}: {first}", *notes]), code=1)
 
 
 def _stop(text: str, *, code: int) -> None:
@@ -76,7 +72,7 @@ def main() -> None:
 def demo(out: Path, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
     run_steps(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]), list(steps.STEPS))
-    say(f"\nLook at     {out / 'figures' / 'prediction_against_truth.png'}")
+    say(f"\nLook at     {out / 'figures' / 'new_simulated.png'}")
     say(f"Query       skymetal catalog sql {out} \"SELECT object_id, ra, dec, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5\"")
     say(f"In Python   skymetal.open_catalog({str(out)!r}).to_pandas()")
 
@@ -188,3 +184,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else str(value)
+
+
+if __name__ == "__main__":
+    main()

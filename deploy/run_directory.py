@@ -16,13 +16,16 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.deploy.config import Job
 
+logger = logging.getLogger(__name__)
+
 TARGETS = "targets.parquet"
 ENSEMBLE = "ensemble"
 CHECKPOINTS = "checkpoints"
 PARTS = "parts"
-CATALOGUE = "catalogue"
 QUARANTINE = "quarantine.csv"
 EVALUATION = "evaluation.json"
+FIGURES = "figures"
+LOG = "logs/skymetal.log"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,13 @@ def hold_run_directory(job: Job) -> Iterator[RunDirectory]:
         run.record("job", "opened", job_digest=digest(resolved), pid=os.getpid())
         try:
             yield run
+        except InputError:
+            raise
+        except Exception as error:
+            logger.exception("the run stopped")
+            log = folder.path / LOG
+            error.add_note(f"What is done is kept: the same command goes on from here. Details are in {log}.")
+            raise
         finally:
             logging.getLogger().removeHandler(handler)
             handler.close()
@@ -82,7 +92,7 @@ def _lock(descriptor: int, folder: Folder) -> None:
 
 
 def _log_to(folder: Folder) -> logging.Handler:
-    path = folder.path / "logs" / "skymetal.log"
+    path = folder.path / LOG
     path.parent.mkdir(exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -26,7 +26,6 @@ from skymetal.catalogs.publish import PublishReceipt
 from skymetal.catalogs.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.select import select as select_targets
-from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.tables import missing_column
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
@@ -42,13 +41,10 @@ from skymetal.engine.score import score as score_store
 from skymetal.engine.store import STORE, CutoutStore, open_store
 from skymetal.train.card import CARD, describe_ensemble, write_ensemble
 from skymetal.train.ensemble import load_ensemble
-from skymetal.train.evaluate import Comparison, compare, compare_with_truth, format_comparisons
-from skymetal.train.figures import draw_comparisons
+from skymetal.train.evaluate import compare, compare_with_truth, format_comparisons
+from skymetal.train.figures import draw_evaluation
 from skymetal.train.plan import TrainPlan, make_plan
 from skymetal.train.run import train_folds
-
-
-FIGURE = "figures/prediction_against_truth.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,8 +229,14 @@ def evaluate(run: Run) -> None:
     if not comparisons:
         say("evaluate: the target list has no measured metallicity to compare with")
         return
-    _report(run.directory.folder, comparisons)
-    say(f"evaluate: figure in {run.path / FIGURE}, numbers in {run.path / names.EVALUATION}")
+    say(format_comparisons(comparisons))
+    folder = run.directory.folder
+    for comparison in comparisons:
+        figure = draw_evaluation(comparison.truth_N, comparison.prediction_N, title=comparison.title)
+        folder.write(f"{names.FIGURES}/{comparison.name}.png", figure)
+    numbers = [comparison.to_json() for comparison in comparisons]
+    folder.write(names.EVALUATION, json.dumps(numbers, sort_keys=True, indent=1).encode())
+    say(f"evaluate: numbers in {run.path / names.EVALUATION}, figures in {run.path / names.FIGURES}")
 
 
 def evaluate_table(table: pa.Table, *, truth: str, prediction: str, name: str) -> str:
@@ -242,7 +244,7 @@ def evaluate_table(table: pa.Table, *, truth: str, prediction: str, name: str) -
     for column in (truth, prediction):
         if column not in table.column_names:
             raise missing_column(f"table {name}", column, table.column_names)
-    return format_comparisons([compare(name, table[truth], table[prediction])])
+    return format_comparisons([compare("table", f"{name}: {prediction} against {truth}", table[truth], table[prediction])])
 
 
 def run_step(run: Run, name: str) -> None:
@@ -261,13 +263,6 @@ STEPS: dict[str, Callable[[Run], None]] = {
     "publish": publish,
     "evaluate": evaluate,
 }
-
-
-def _report(folder: Folder, comparisons: list[Comparison]) -> None:
-    say(format_comparisons(comparisons))
-    numbers = [comparison.to_json() for comparison in comparisons]
-    folder.write(names.EVALUATION, json.dumps(numbers, sort_keys=True, indent=1).encode())
-    folder.write(FIGURE, draw_comparisons(comparisons))
 
 
 def _removed(selection: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ TRUTH = "oh_true"
 class Comparison:
     """Predictions beside the truth, 12+log(O/H), for the galaxies that have both."""
 
+    name: str
     title: str
     truth_N: NDArray[np.float64]
     prediction_N: NDArray[np.float64]
@@ -32,14 +33,15 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers without the galaxies."""
-        return {"title": self.title, "rmse_of_mean": self.rmse_of_mean} | self.metrics.to_dict()
+        return {"name": self.name, "title": self.title, "rmse_of_mean": self.rmse_of_mean} | self.metrics.to_dict()
 
 
-def compare(title: str, truth: pa.ChunkedArray, prediction: pa.ChunkedArray) -> Comparison:
+def compare(name: str, title: str, truth: pa.ChunkedArray, prediction: pa.ChunkedArray) -> Comparison:
     """Compare two columns; rows where either is missing or not finite are left out."""
     truth_N, prediction_N = (np.asarray(column.cast(pa.float64()).to_numpy()) for column in (truth, prediction))
     both = np.isfinite(truth_N) & np.isfinite(prediction_N)
     return Comparison(
+        name=name,
         title=title,
         truth_N=truth_N[both],
         prediction_N=prediction_N[both],
@@ -58,16 +60,16 @@ def compare_with_truth(catalogue: pa.Table, targets: pa.Table, *, label: str) ->
     truths = truths.rename_columns(["object_id", *(f"{name}_true" for name in known)])
     joined = catalogue.join(truths, keys="object_id", join_type="left outer").sort_by("object_id")
     comparisons = []
-    for is_out_of_fold, name, title in (
-        (True, label, f"out of fold, against measured {label}"),
-        (False, label, f"never trained on, against measured {label}"),
-        (False, TRUTH, "never trained on, against the simulation's truth"),
+    for name, is_out_of_fold, truth, title in (
+        ("out_of_fold", True, label, f"out of fold, against measured {label}"),
+        ("new", False, label, f"never trained on, against measured {label}"),
+        ("new_simulated", False, TRUTH, "never trained on, against the simulation's truth"),
     ):
-        if name in known:
+        if truth in known:
             rows = joined.filter(pc.equal(joined["is_out_of_fold"], is_out_of_fold))
-            rows = rows.filter(pc.is_valid(rows[f"{name}_true"]))
+            rows = rows.filter(pc.is_valid(rows[f"{truth}_true"]))
             if rows.num_rows > 1:
-                comparisons.append(compare(title, rows[f"{name}_true"], rows["oh_p50"]))
+                comparisons.append(compare(name, title, rows[f"{truth}_true"], rows["oh_p50"]))
     return comparisons
 
 

@@ -39,11 +39,11 @@ def draw_evaluation(
     upper.plot(limits, limits, color=_LINE, linewidth=1.2)
     upper.set(xlim=limits, ylim=limits, ylabel=f"predicted {label}", title=title)
     upper.text(
-        0.035, 0.965, _caption(metrics), transform=upper.transAxes, va="top", fontsize=9, linespacing=1.5,
-        bbox={"facecolor": "white", "edgecolor": "0.8", "alpha": 0.9, "boxstyle": "round,pad=0.5"},
+        0.965, 0.035, _caption(metrics), transform=upper.transAxes, ha="right", va="bottom", fontsize=9,
+        linespacing=1.5, bbox={"facecolor": "white", "edgecolor": "0.8", "alpha": 0.9, "boxstyle": "round,pad=0.5"},
     )  # fmt: skip
 
-    reach = max(2 * OUTLIER_DEX, 4 * metrics.rmse)
+    reach = max(1.5 * OUTLIER_DEX, 1.05 * float(np.quantile(np.abs(prediction_N - truth_N), 0.999)))
     _draw_galaxies(lower, truth_N, prediction_N - truth_N, limits, (-reach, reach))
     lower.axhline(0, color=_LINE, linewidth=1.2)
     for edge in (-OUTLIER_DEX, OUTLIER_DEX):
@@ -95,7 +95,8 @@ def _caption(metrics: Metrics) -> str:
     return "\n".join(
         [
             f"{metrics.num_galaxies:,} galaxies",
-            f"RMSE  {metrics.rmse:.4f} dex (95 %: {low:.4f} to {high:.4f})",
+            f"RMSE  {metrics.rmse:.4f} dex",
+            f"95 %:  {low:.4f} \N{EN DASH} {high:.4f}",
             f"NMAD  {metrics.nmad:.4f} dex",
             f"median bias  {bias} dex",
             f"|Δ| > {OUTLIER_DEX} dex  {100 * metrics.outlier_fraction:.2f} %",

@@ -119,9 +119,7 @@ def split(data: TrainingSet, fold: int, *, own_pixels: bool) -> FoldData:
     )
 
 
-def train_member(
-    plan: TrainPlan, fold: int, task: FoldData, report: Callable[[EpochReport], None]
-) -> TrainState:
+def train_member(plan: TrainPlan, fold: int, task: FoldData, report: Callable[[EpochReport], None]) -> TrainState:
     """Train from the last checkpoint, or from the start, to the last epoch."""
     device, num_epochs = choose_device(), plan.recipe.num_epochs
     state = start_training(plan, fold, device)

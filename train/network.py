@@ -117,7 +117,7 @@ def in_memory_format(network: MetallicityNet, memory_format: torch.memory_format
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise InputError(f"[train] init = {str(path)!r} is not a file: give a torchvision resnet34 file, or \"random\"")
+        raise InputError(f'[train] init = {str(path)!r} is not a file: give a torchvision resnet34 file, or "random"')
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

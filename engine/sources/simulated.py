@@ -97,13 +97,13 @@ def _galaxies(targets: pa.Table) -> list[Galaxy]:
     return [
         Galaxy(
             object_id=int(object_id_N[n]),
-            flux_C=flux_NC[n],
-            r50_arcsec=column["petroR50_r"][n],
-            r90_arcsec=column["petroR90_r"][n],
-            bulge=bulge_N[n],
-            lgm=column["lgm_tot_p50"][n],
-            excess=excess_N[n],
-            oh=column["oh_true"][n],
+            flux_per_band=flux_NC[n],
+            r50_arcsec=float(column["petroR50_r"][n]),
+            r90_arcsec=float(column["petroR90_r"][n]),
+            bulge=float(bulge_N[n]),
+            lgm=float(column["lgm_tot_p50"][n]),
+            excess=float(excess_N[n]),
+            oh=float(column["oh_true"][n]),
         )
         for n in range(len(object_id_N))
     ]

@@ -9,6 +9,7 @@ number of threads.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Galaxy:
     """What the drawing needs of a row; excess is log SFR above the main sequence, dex."""
 
     object_id: int
-    flux_C: Floats
+    flux_per_band: Floats
     r50_arcsec: float
     r90_arcsec: float
     bulge: float
@@ -46,11 +47,13 @@ class Frame:
 
     @property
     def box_arcsec(self) -> float:
+        """The side of the cutout."""
         return self.size_pix * self.scale_arcsec
 
     @property
     def axis(self) -> Floats:
-        return (np.arange(self.size_pix) - (self.size_pix - 1) / 2) * self.scale_arcsec
+        """The pixels' centres along either side, (W,)."""
+        return (np.arange(self.size_pix, dtype=np.float64) - (self.size_pix - 1) / 2) * self.scale_arcsec
 
     @property
     def brightness(self) -> float:
@@ -73,18 +76,22 @@ class _Shape:
 
 def _draw_shape(rng: np.random.Generator, galaxy: Galaxy) -> _Shape:
     cosine = rng.uniform(0.0, 1.0)
-    flattening = np.sqrt(cosine**2 + 0.15**2 * (1.0 - cosine**2))
+    flattening = math.sqrt(cosine**2 + 0.15**2 * (1.0 - cosine**2))
     # A circular aperture sees an edge-on disc as smaller than it is, and a bulge draws the radius in.
     disc_length = galaxy.r50_arcsec * (0.85 + 0.5 * galaxy.bulge) / (0.7 + 0.3 * flattening)
     return _Shape(
         position_angle=rng.uniform(0.0, 2.0 * np.pi),
         flattening=flattening,
         disc_length=disc_length,
-        arm_contrast=np.clip(0.65 + 0.35 * (galaxy.lgm - 10.0) + 0.2 * rng.standard_normal(), 0.0, 0.95),
+        arm_contrast=_clip(0.65 + 0.35 * (galaxy.lgm - 10.0) + 0.2 * rng.standard_normal(), 0.0, 0.95),
         arm_phase=rng.uniform(0.0, 2.0 * np.pi),
-        winding=rng.choice([-1.0, 1.0]) * rng.uniform(3.0, 6.0),
-        lopsided=np.clip(0.15 - 0.25 * (galaxy.lgm - 10.0), 0.0, 0.5) * rng.random(),
+        winding=rng.uniform(3.0, 6.0) * math.copysign(1.0, rng.random() - 0.5),
+        lopsided=_clip(0.15 - 0.25 * (galaxy.lgm - 10.0), 0.0, 0.5) * rng.random(),
     )
+
+
+def _clip(value: float, low: float, high: float) -> float:
+    return min(max(value, low), high)
 
 
 def galaxy_light(rng: np.random.Generator, galaxy: Galaxy, frame: Frame) -> Floats:
@@ -92,11 +99,11 @@ def galaxy_light(rng: np.random.Generator, galaxy: Galaxy, frame: Frame) -> Floa
     shape = _draw_shape(rng, galaxy)
     share_PC = _shares(rng, galaxy)
     y_H1, x_W = frame.axis[:, None], frame.axis
-    cosine, sine = np.cos(shape.position_angle), np.sin(shape.position_angle)
+    cosine, sine = math.cos(shape.position_angle), math.sin(shape.position_angle)
     along_HW = x_W * cosine + y_H1 * sine
     across_HW = (y_H1 * cosine - x_W * sine) / shape.flattening
     profiles = (_bulge(galaxy, shape, frame, along_HW, across_HW), *_disc(shape, frame, along_HW, across_HW))
-    share_PC *= galaxy.flux_C * frame.brightness
+    share_PC *= galaxy.flux_per_band * frame.brightness
     light_CHW = np.zeros((len(BANDS), frame.size_pix, frame.size_pix))
     for profile_HW, share_C in zip(profiles, share_PC[:3], strict=True):
         for light_HW, share in zip(light_CHW, share_C / profile_HW.sum(), strict=True):
@@ -113,17 +120,17 @@ def _shares(rng: np.random.Generator, galaxy: Galaxy) -> Floats:
     Metal-rich galaxies have the steeper colour gradients; their knots are fainter, and poorer in the green [O III].
     """
     metal = galaxy.oh - 8.9
-    scatter_2 = rng.standard_normal(2)
-    gradient = np.clip(0.30 + 0.9 * metal + 0.07 * scatter_2[0], 0.0, 0.8)
-    knots = np.clip(0.12 + 0.15 * galaxy.excess - 0.35 * metal + 0.03 * scatter_2[1], 0.01, 0.4)
+    gradient = _clip(0.30 + 0.9 * metal + 0.07 * rng.standard_normal(), 0.0, 0.8)
+    knots = _clip(0.12 + 0.15 * galaxy.excess - 0.35 * metal + 0.03 * rng.standard_normal(), 0.01, 0.4)
     disc = 1.0 - galaxy.bulge
     share_P = np.array([galaxy.bulge, disc * (1.0 - knots) * 0.5, disc * (1.0 - knots) * 0.5, disc * knots])
     redder_P = np.array([gradient, 0.0, -0.2, -0.35])
     offset_PC = redder_P[:, None] * np.array([-0.5, 0.0, 1.0])
     # H alpha lights the knots in r; [O III] in g, the more the fewer metals there are to cool the gas.
-    offset_PC[3] -= [0.0, 0.15, np.clip(0.2 - 1.0 * metal, 0.0, 1.0)]
-    share_PC = share_P[:, None] * 10 ** (-0.4 * offset_PC)
-    return share_PC / share_PC.sum(axis=0)
+    offset_PC[3] -= [0.0, 0.15, _clip(0.2 - 1.0 * metal, 0.0, 1.0)]
+    share_PC: Floats = share_P[:, None] * 10 ** (-0.4 * offset_PC)
+    share_PC /= share_PC.sum(axis=0)
+    return share_PC
 
 
 def _bulge(galaxy: Galaxy, shape: _Shape, frame: Frame, along_HW: Floats, across_HW: Floats) -> Floats:
@@ -132,9 +139,10 @@ def _bulge(galaxy: Galaxy, shape: _Shape, frame: Frame, along_HW: Floats, across
     radius = galaxy.r50_arcsec * (0.4 + 0.6 * galaxy.bulge)
     softening = 0.4 * frame.scale_arcsec + 0.05 * radius
     squared_HW = along_HW**2 + (across_HW * rounder) ** 2 + softening**2
-    steepness = 7.669 / np.sqrt(np.sqrt(radius))
+    steepness = 7.669 / math.sqrt(math.sqrt(radius))
     root_T, at_HW = _table(np.sqrt(np.sqrt(np.sqrt(squared_HW))))
-    return np.exp(-steepness * root_T)[at_HW]
+    profile_T: Floats = np.exp(-steepness * root_T)
+    return profile_T[at_HW]
 
 
 def _disc(shape: _Shape, frame: Frame, along_HW: Floats, across_HW: Floats) -> tuple[Floats, Floats]:
@@ -174,7 +182,7 @@ def _knots(rng: np.random.Generator, galaxy: Galaxy, shape: _Shape, frame: Frame
     weight_K = rng.standard_exponential(num_knots) ** 1.5 * np.exp(-radius_K / 3.0)
     along_K = radius_K * shape.disc_length * np.cos(theta_K)
     across_K = radius_K * shape.disc_length * np.sin(theta_K) * shape.flattening
-    cosine, sine = np.cos(shape.position_angle), np.sin(shape.position_angle)
+    cosine, sine = math.cos(shape.position_angle), math.sin(shape.position_angle)
     x_K, y_K = along_K * cosine - across_K * sine, along_K * sine + across_K * cosine
     return _splat(x_K, y_K, weight_K / weight_K.sum(), frame)
 
@@ -188,8 +196,9 @@ def _splat(x_K: Floats, y_K: Floats, weight_K: Floats, frame: Frame) -> Floats:
     left_K, top_K = column_K.astype(np.int64), row_K.astype(np.int64)
     right_K, below_K = column_K - left_K, row_K - top_K
     at_K = top_K * frame.size_pix + left_K
-    corners = ((0, (1 - right_K) * (1 - below_K)), (1, right_K * (1 - below_K)))
-    corners += ((frame.size_pix, (1 - right_K) * below_K), (frame.size_pix + 1, right_K * below_K))
-    index = np.concatenate([at_K + step for step, _ in corners])
-    weight = np.concatenate([weight_K * part_K for _, part_K in corners])
-    return np.bincount(index, weight, frame.size_pix**2).reshape(frame.size_pix, frame.size_pix)
+    upper = ((0, (1 - right_K) * (1 - below_K)), (1, right_K * (1 - below_K)))
+    lower = ((frame.size_pix, (1 - right_K) * below_K), (frame.size_pix + 1, right_K * below_K))
+    index = np.concatenate([at_K + step for step, _ in (*upper, *lower)])
+    weight = np.concatenate([weight_K * part_K for _, part_K in (*upper, *lower)])
+    light = np.bincount(index, weight, frame.size_pix**2).astype(np.float64)
+    return light.reshape(frame.size_pix, frame.size_pix)

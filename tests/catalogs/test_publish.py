@@ -232,9 +232,9 @@ def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_pa
     assert receipt.num_partitions == 3
     names = sorted(contents(receipt.path))
     assert names == [
+        "_metadata",
         "catalogue.properties",
         "dataset/_common_metadata",
-        "dataset/_metadata",
         "dataset/part-000000.parquet",
         "dataset/part-000001.parquet",
         "dataset/part-000002.parquet",

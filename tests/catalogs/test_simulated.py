@@ -85,7 +85,8 @@ def test_colours_tell_a_part_of_the_metallicity_and_concentration_adds_to_it(sur
 def test_a_galaxy_without_a_spectrum_has_a_truth_but_no_measurement(survey: pa.Table) -> None:
     assert survey["oh_true"].null_count == 0
     nulls = [survey[name].is_null().combine_chunks() for name in LABELS]
-    assert nulls[0].equals(nulls[1]) and nulls[1].equals(nulls[2])
+    assert nulls[0].equals(nulls[1])
+    assert nulls[1].equals(nulls[2])
     assert survey["oh_p50"].null_count / NUM == pytest.approx(1 - SPECTROSCOPIC_FRACTION, abs=0.03)
 
 
@@ -105,10 +106,12 @@ def test_measured_percentiles_bracket_the_truth_as_often_as_they_should(survey: 
 
 def test_the_sample_keeps_to_its_limits_and_its_radii_to_their_order(survey: pa.Table) -> None:
     redshift = column(survey, "redshift")
-    assert redshift.min() >= 0.02 and redshift.max() <= 0.2
+    assert redshift.min() >= 0.02
+    assert redshift.max() <= 0.2
     assert column(survey, "modelMag_r").max() < R_LIMIT_MAG
     u_r = column(survey, "modelMag_u") - column(survey, "modelMag_r")
-    assert u_r.min() > 0 and u_r.max() < 6
+    assert u_r.min() > 0
+    assert u_r.max() < 6
     assert np.all(column(survey, "petroR90_r") > 2 * column(survey, "petroR50_r"))
 
 
@@ -116,7 +119,8 @@ def test_the_sample_keeps_to_its_limits_and_its_radii_to_their_order(survey: pa.
 def test_the_patch_of_sky_has_one_density_and_stays_clear_of_ra_zero(num_galaxies: int) -> None:
     survey = simulate_survey(num_galaxies=num_galaxies, seed=4)
     ra, dec = column(survey, "ra"), column(survey, "dec")
-    assert ra.min() > 30 and ra.max() < 340
+    assert ra.min() > 30
+    assert ra.max() < 340
     assert abs(dec).max() < 75
     if num_galaxies > 1000:
         heights = np.degrees(np.sin(np.radians(dec.max())) - np.sin(np.radians(dec.min())))

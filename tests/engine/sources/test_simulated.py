@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import pickle
+import copy
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_picture(
     survey: pa.Table, images: np.ndarray
 ) -> None:
     few = survey.slice(0, 5)
-    assert np.array_equal(draw(pickle.loads(pickle.dumps(SOURCE)), few), images[:5])
+    assert np.array_equal(draw(copy.deepcopy(SOURCE), few), images[:5])
     others = draw(SimulatedSource(size_pix=48, seed=2), few)
     assert all(not np.array_equal(other, image) for other, image in zip(others, images, strict=False))
 
@@ -118,18 +118,20 @@ def test_the_stretch_grows_with_brightness_keeps_colour_and_ends_at_white() -> N
     brightness = np.geomspace(1e-3, 1e5, 200)
     grey = stretch(np.broadcast_to(brightness, (3, 1, 200)).copy())[0].astype(int)
     assert np.all(np.diff(grey, axis=0) >= 0)
-    assert grey[0].max() <= 1 and grey[-1].tolist() == [255, 255, 255]
+    assert grey[0].max() <= 1
+    assert grey[-1].tolist() == [255, 255, 255]
     red, yellow, blue = stretch(np.full((3, 1, 1), 0.3))[0, 0].astype(float)
-    assert red / blue == pytest.approx(0.63, abs=0.02) and yellow / blue == pytest.approx(0.73, abs=0.02)
+    assert red / blue == pytest.approx(0.63, abs=0.02)
+    assert yellow / blue == pytest.approx(0.73, abs=0.02)
     assert not stretch(np.full((3, 2, 2), -1.0)).any()
 
 
 def test_blank_and_saturated_frames_occur_at_their_rates() -> None:
-    images = draw(SimulatedSource(size_pix=16, seed=3), simulate_survey(num_galaxies=6000, seed=2))
+    images = draw(SimulatedSource(size_pix=24, seed=3), simulate_survey(num_galaxies=3000, seed=2))
     blank = np.mean(images.max(axis=(1, 2, 3)) == 0)
-    assert blank == pytest.approx(BLANK_FRACTION, abs=0.0025)
-    # A very bright star fills far more than one per cent of a frame.
-    saturated = np.mean((images == 255).mean(axis=(1, 2)).max(axis=1) > 0.025)
+    assert blank == pytest.approx(BLANK_FRACTION, abs=0.003)
+    # Now and then an ordinary star, too, fills more than one per cent of a frame.
+    saturated = np.mean((images == 255).mean(axis=(1, 2)).max(axis=1) > 0.01)
     assert SATURATED_FRACTION / 2 < saturated < 4 * SATURATED_FRACTION
 
 

@@ -1,0 +1,117 @@
+"""From a survey to a catalogue by the command line, with two real worker processes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from support import runs
+
+import skymetal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def test_every_row_is_accounted_for_at_every_step(undisturbed: Path) -> None:
+    output = (undisturbed.parent / "stdout").read_text()
+    selected = re.search(r"select: 192 rows in = (\d+) targets \+ 0 removed", output)
+    stored = re.search(r"ingest: 192 targets = (\d+) stored \+ (\d+) quarantined", output)
+    scored = re.search(r"score: 192 rows in = (\d+) scored \+ (\d+) quarantined, in 12 parts", output)
+    published = re.search(r"publish: (\d+) rows in \d+ partitions \(HATS\)", output)
+    assert selected and stored and scored and published, output
+    assert int(stored[1]) + int(stored[2]) == 192
+    assert scored.groups() == stored.groups()
+    assert published[1] == scored[1]
+    rejects = pd.read_csv(undisturbed / "quarantine.csv")
+    catalogue = skymetal.open_catalog(undisturbed).to_pandas()
+    targets = pq.read_table(undisturbed / "targets.parquet")["object_id"].to_pylist()
+    assert sorted([*rejects["object_id"], *catalogue["object_id"]]) == sorted(targets)
+
+
+def test_the_catalogue_says_who_predicted_what(undisturbed: Path) -> None:
+    catalogue = skymetal.open_catalog(undisturbed).to_pandas().set_index("object_id")
+    targets = pq.read_table(undisturbed / "targets.parquet").to_pandas().set_index("object_id").loc[catalogue.index]
+    assert (catalogue["is_out_of_fold"] == targets["oh_p50"].notna()).all()
+    own = catalogue[catalogue["is_out_of_fold"]]
+    assert (own[["oh_fold0", "oh_fold1"]].notna().sum(axis=1) == 1).all()
+    new = catalogue[~catalogue["is_out_of_fold"]]
+    assert np.allclose(
+        new[["oh_fold0", "oh_fold1"]].mean(axis=1) - new["oh_p50"], (new["oh_fold0"] + new["oh_fold1"] - 2 * new["oh_p50"]).iloc[0] / 2, atol=1e-5
+    )
+    assert (catalogue["oh_p2p5"] <= catalogue["oh_p16"]).all()
+    assert (catalogue["oh_p16"] <= catalogue["oh_p84"]).all()
+    assert catalogue["oh_p50"].between(7, 10).all()
+    table = pq.read_table(undisturbed / "ensemble" / "out_of_fold.parquet").to_pandas().set_index("object_id")
+    assert sorted(table.index) == sorted(own.index)
+
+
+def test_pandas_and_duckdb_read_what_skymetal_reads(undisturbed: Path) -> None:
+    ours = skymetal.open_catalog(undisturbed).to_pandas()
+    pandas = pd.read_parquet(undisturbed / "catalogue" / "dataset")[ours.columns]
+    pd.testing.assert_frame_equal(pandas.sort_values("_healpix_29", ignore_index=True), ours)
+    count, mean = duckdb.sql(
+        f"SELECT count(*), avg(oh_p50) FROM read_parquet('{undisturbed}/catalogue/dataset/**/*.parquet')"
+    ).fetchall()[0]
+    assert count == len(ours)
+    assert mean == pytest.approx(float(ours["oh_p50"].astype(float).mean()), rel=1e-9)
+
+
+def test_the_same_command_again_does_nothing_and_says_the_same(undisturbed: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
+    result = runs.run("run", undisturbed.parent / "job.toml")
+    assert result.returncode == 0, result.stderr
+    first = (undisturbed.parent / "stdout").read_text().splitlines()
+    assert set(result.stdout.splitlines()) <= set(first)
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")} == before
+
+
+def test_step_by_step_gives_the_same_bytes_as_run(undisturbed: Path, tmp_path: Path) -> None:
+    job = runs.write_job(tmp_path)
+    for verb in ("select", "ingest", "train", "score", "publish", "evaluate"):
+        result = runs.run(verb, job)
+        assert result.returncode == 0, result.stderr
+    assert runs.contents(tmp_path / "run" / "catalogue") == runs.contents(undisturbed / "catalogue")
+    assert (tmp_path / "run" / "evaluation.json").read_text() == (undisturbed / "evaluation.json").read_text()
+
+
+def test_the_events_tell_what_ran_and_how_long(undisturbed: Path) -> None:
+    events = [json.loads(line) for line in (undisturbed / "events.jsonl").read_text().splitlines()]
+    ended = [event["step"] for event in events if event["event"] == "ended"]
+    assert ended[:6] == ["select", "ingest", "train", "score", "publish", "evaluate"]
+    assert len([event for event in events if event["event"] == "epoch"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("score.views=2", "began `score` with views = 1, but this job has views = 2"),
+        ("train.num_epochs=4", "num_epochs"),
+        ("images.size_pix=64", "began `ingest` with size_pix = 32, but this job has size_pix = 64"),
+        ("job.seed=4", "with seed = 3, but this job has seed = 4"),
+    ],
+)
+def test_a_run_is_not_continued_with_other_settings(undisturbed: Path, change: str, message: str) -> None:
+    result = runs.run("run", undisturbed.parent / "job.toml", "--set", change)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_ensemble_scores_another_survey_but_not_other_bands(undisturbed: Path, tmp_path: Path) -> None:
+    text = runs.TINY_JOB.replace("seed = 3", "seed = 9").replace("num_galaxies = 192", "num_galaxies = 40")
+    job = runs.write_job(tmp_path, text.replace("[score]", f'[score]\nensemble = "{undisturbed}/ensemble"'))
+    result = runs.run("run", job)
+    assert result.returncode == 0, result.stderr
+    catalogue = skymetal.open_catalog(tmp_path / "run").to_pandas()
+    assert not catalogue["is_out_of_fold"].any()
+    assert len(catalogue) + len(pd.read_csv(tmp_path / "run" / "quarantine.csv")) == 40
+    wrong = runs.run("run", job, "--set", "job.run_dir=" + str(tmp_path / "b"), "--set", "images.bands=['z','r','g']")
+    assert wrong.returncode == 2
+    assert "has bands = irg, but the store" in wrong.stderr
+    assert not (tmp_path / "b" / "parts").exists()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from support.tiny_training import SPEC, UNLABELLED_ROW, make_cutouts
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import Folder, digest
+from skymetal.engine.predict import Predictor, PredictorRef
+from skymetal.train.card import EnsembleCard, describe_ensemble, write_ensemble
+from skymetal.train.ensemble import Ensemble, load_ensemble
+from skymetal.train.plan import TrainPlan
+
+
+@pytest.fixture(scope="module")
+def card(trained: TrainPlan, tmp_path_factory: pytest.TempPathFactory) -> EnsembleCard:
+    copy = tmp_path_factory.mktemp("ensemble") / "ensemble"
+    shutil.copytree(trained.ensemble, copy)
+    return write_ensemble(replace(trained, ensemble=copy))
+
+
+@pytest.fixture(scope="module")
+def ensemble(card: EnsembleCard) -> Ensemble:
+    return load_ensemble(str(card.path), digest=card.digest, num_views=2, batch_size=8)
+
+
+def test_the_card_tells_what_the_ensemble_is(card: EnsembleCard, trained: TrainPlan) -> None:
+    assert describe_ensemble(card.path) == card
+    assert card.image_spec == SPEC
+    assert (card.num_members, card.labels, card.recipe, card.seed) == (2, ("oh_p50",), "modern", 1)
+    assert card.plan_digest == trained.digest
+    table = card.read_out_of_fold()
+    assert table["object_id"].to_pylist() == sorted(table["object_id"].to_pylist())
+    assert table.num_rows == 30
+    residual = table["oh_p50_true"].to_numpy().astype(np.float64) - table["oh_p50"].to_numpy()
+    assert list(card.residual_quantiles) == [0.025, 0.16, 0.5, 0.84, 0.975]
+    assert card.residual_quantiles[0.5] == pytest.approx(np.median(residual), abs=1e-6)
+
+
+def test_writing_it_twice_writes_the_same_bytes_and_sweeps_debris(card: EnsembleCard, trained: TrainPlan) -> None:
+    folder = Folder(card.path)
+    before = {name: folder.read(name) for name in folder.names("*")}
+    folder.write("fold0-000000000000.safetensors", b"left by a killed task")
+    assert write_ensemble(replace(trained, ensemble=card.path)) == card
+    assert {name: folder.read(name) for name in folder.names("*")} == before
+
+
+def test_an_unfinished_training_makes_no_ensemble(trained: TrainPlan, tmp_path: Path) -> None:
+    shutil.copytree(trained.ensemble, tmp_path / "ensemble")
+    (tmp_path / "ensemble" / "fold1.json").unlink()
+    with pytest.raises(RuntimeError, match="1 of 2 folds are not trained, the first is fold 1"):
+        write_ensemble(replace(trained, ensemble=tmp_path / "ensemble"))
+    with pytest.raises(InputError, match="run `skymetal train` first"):
+        describe_ensemble(tmp_path / "ensemble")
+
+
+def test_it_predicts_what_its_members_predicted_out_of_fold(card: EnsembleCard) -> None:
+    ensemble = load_ensemble(card.path, digest=card.digest, num_views=8, batch_size=64)
+    table = card.read_out_of_fold()
+    images, _ = make_cutouts(32)
+    object_id = table["object_id"].to_numpy()
+    wanted = ensemble.unseen(object_id)
+    assert wanted.sum(axis=1).tolist() == [1] * 30
+    predicted = ensemble.predict(images[(object_id - 1000) // 7], wanted)
+    assert predicted.shape == (30, 2, 8)
+    assert np.array_equal(np.isnan(predicted).all(axis=2), ~wanted)
+    assert np.allclose(np.nanmean(predicted, axis=(1, 2)), table["oh_p50"].to_numpy(), atol=1e-5)
+
+
+def test_a_galaxy_is_unseen_by_its_own_folds_member_and_a_stranger_by_all(ensemble: Ensemble) -> None:
+    table = ensemble.card.read_out_of_fold()
+    object_id, fold = table["object_id"].to_numpy(), table["fold"].to_numpy()
+    asked = np.array([object_id[3], 5, 1000 + 7 * UNLABELLED_ROW, 10**18, object_id[-1]])
+    unseen = ensemble.unseen(asked)
+    assert unseen.tolist() == [[fold[3] == 0, fold[3] == 1], [True] * 2, [True] * 2, [True] * 2,
+                               [fold[-1] == 0, fold[-1] == 1]]  # fmt: skip
+
+
+def test_a_galaxys_bytes_do_not_depend_on_its_neighbours(ensemble: Ensemble) -> None:
+    images, _ = make_cutouts(11)
+    wanted = np.random.default_rng(0).random((11, 2)) < 0.6
+    together = ensemble.predict(images, wanted)
+    for n in range(len(images)):
+        assert ensemble.predict(images[n : n + 1], wanted[n : n + 1]).tobytes() == together[n : n + 1].tobytes()
+
+
+def test_it_is_a_predictor_that_travels_by_reference(card: EnsembleCard) -> None:
+    ref = PredictorRef(
+        load=load_ensemble,
+        path=str(card.path),
+        digest=card.digest,
+        image_spec=card.image_spec,
+        num_views=1,
+        batch_size=4,
+    )
+    predictor: Predictor = ref.open()
+    assert predictor is ref.open()
+    assert predictor.residual_quantiles == card.residual_quantiles
+
+
+def test_a_changed_ensemble_is_refused(card: EnsembleCard, tmp_path: Path) -> None:
+    shutil.copytree(card.path, tmp_path / "ensemble")
+    folder = Folder(tmp_path / "ensemble")
+
+    def load_it(name: str = card.digest) -> Ensemble:
+        return load_ensemble(folder.path, digest=name, num_views=1, batch_size=4)
+
+    with pytest.raises(InputError, match="is another than this run began with"):
+        load_it("0" * 64)
+    file = card.members[1].file
+    tensors = load(folder.read(file))
+    folder.write(file, folder.read(file)[:-1] + b"x")
+    with pytest.raises(RuntimeError, match=f"{file} is damaged"):
+        load_it()
+    for name, tensor, message in [
+        ("conv1.weight", torch.zeros(64, 4, 7, 7), "'conv1.weight' is"),
+        ("conv1.weight", tensors["conv1.weight"].half(), "'conv1.weight' is"),
+        ("bn1.bias", torch.full((64,), torch.inf), "'bn1.bias' has values that are not finite"),
+        ("extra", torch.zeros(1), "'extra' is only in one"),
+    ]:
+        data = save(tensors | {name: tensor})
+        folder.write(file, data)
+        text = Folder(card.path).read("ensemble.toml").decode().replace(card.members[1].sha256, digest(data))
+        folder.write("ensemble.toml", text.encode())
+        with pytest.raises(RuntimeError, match=message):
+            load_it(digest(text.encode()))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from support.tiny_training import QUARANTINED_ROW, UNLABELLED_ROW, tiny_plan
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import Folder, digest
+from skymetal.engine.pixels import IMAGENET
+from skymetal.train.fit import EpochReport, fit_fold
+from skymetal.train.member import find_receipt
+from skymetal.train.network import MetallicityNet
+from skymetal.train.plan import TrainPlan
+from skymetal.train.recipe import TrainSettings
+
+
+def files(plan: TrainPlan, pattern: str) -> dict[str, bytes]:
+    folder = Folder(plan.ensemble)
+    return {name: folder.read(name) for name in folder.names(pattern)}
+
+
+def test_a_fold_leaves_weights_predictions_and_a_receipt_and_no_checkpoint(trained: TrainPlan) -> None:
+    folder = Folder(trained.ensemble)
+    receipt = find_receipt(folder, 0, plan_digest=trained.digest)
+    assert receipt is not None
+    assert digest(folder.read(receipt.weights_file)) == receipt.weights_digest
+    assert digest(folder.read(receipt.predictions_file)) == receipt.predictions_digest
+    assert len(receipt.history) == 2
+    assert all(0 < value < 2 for epoch in receipt.history for value in epoch)
+    assert 8.5 < receipt.label_mean[0] < 9.3
+    assert 0.05 < receipt.label_std[0] < 0.5
+    assert receipt.normalisation != IMAGENET
+    assert Folder(trained.checkpoints).names("*") == []
+
+
+def test_each_galaxy_is_held_out_once(trained: TrainPlan) -> None:
+    tables = [pq.read_table(trained.ensemble / name) for name in files(trained, "*.parquet")]
+    object_id = np.concatenate([table["object_id"].to_numpy() for table in tables])
+    wanted = 1000 + 7 * np.setdiff1d(np.arange(32), [QUARANTINED_ROW, UNLABELLED_ROW])
+    assert sorted(object_id) == wanted.tolist()
+    for table in tables:
+        assert table.column_names == ["object_id", "fold", "oh_p50_true", "oh_p50"]
+        assert np.isfinite(table["oh_p50"].to_numpy()).all()
+
+
+def test_a_killed_and_resumed_fold_ends_with_the_same_bytes(trained: TrainPlan, tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    told: list[int] = []
+
+    def die_in_the_second_epoch(report: EpochReport) -> None:
+        told.append(report.epoch)
+        if report.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_fold(plan, 0, die_in_the_second_epoch)
+    assert Folder(plan.checkpoints).names("*") == ["fold0.pt"]
+    assert files(plan, "*") == {}
+    torch.randn(5)  # a process that goes on elsewhere has another random state
+
+    fit_fold(plan, 0, lambda report: told.append(report.epoch))
+    assert told == [1, 2, 2]
+    assert files(plan, "fold0*") == files(trained, "fold0*")
+    assert Folder(plan.checkpoints).names("*") == []
+
+
+def test_a_fold_that_is_done_is_not_done_again(trained: TrainPlan) -> None:
+    before = files(trained, "*")
+    fit_fold(trained, 1, lambda report: pytest.fail("it was trained again"))
+    assert files(trained, "*") == before
+
+
+def test_members_of_another_plan_are_not_mixed_in(trained: TrainPlan) -> None:
+    other = replace(trained, seed=99)
+    with pytest.raises(InputError, match=r"fold0\.json was trained on other data or with other settings"):
+        other.check()
+
+
+def test_two_labels_are_learnt_together_from_given_weights(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    torch.save(MetallicityNet(num_labels=1).trunk_state(), tmp_path / "resnet34.pth")
+    settings = TrainSettings(
+        num_folds=2, num_epochs=1, labels=("oh_p50", "lgm_tot_p50"), init=str(tmp_path / "resnet34.pth")
+    )
+    plan = tiny_plan(tmp_path, settings)
+    reports: list[EpochReport] = []
+    fit_fold(plan, 1, reports.append)
+    assert [(report.fold, report.epoch, report.num_epochs) for report in reports] == [(1, 1, 1)]
+    assert math.isfinite(reports[0].held_out_rmse)
+    receipt = find_receipt(Folder(plan.ensemble), 1, plan_digest=plan.digest)
+    assert receipt is not None
+    assert receipt.normalisation == IMAGENET
+    assert receipt.label_mean[1] - receipt.label_mean[0] == pytest.approx(10, abs=1e-3)
+    table = pq.read_table(plan.ensemble / receipt.predictions_file)
+    assert abs(table["lgm_tot_p50"].to_numpy().mean() - 18.9) < 1

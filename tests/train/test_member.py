@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from skymetal.engine.pixels import IMAGENET
+from skymetal.train.member import Member, fold_batch_norm, normalise, predict_views
+from skymetal.train.network import MetallicityNet
+from skymetal.train.views import make_views
+
+
+@pytest.fixture(scope="module")
+def network() -> MetallicityNet:
+    """A network whose batch norms have all seen something."""
+    torch.manual_seed(1)
+    network = MetallicityNet(num_labels=2)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)  # type: ignore[arg-type]
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+            torch.nn.init.uniform_(module.weight, 0.5, 1.0)
+    torch.nn.init.normal_(network.head[-1].weight, std=0.1)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3)).astype(np.uint8))
+
+
+def member_of(network: MetallicityNet) -> Member:
+    return Member(
+        network=fold_batch_norm(network), normalisation=IMAGENET, label_mean=(8.9, 10.0), label_std=(0.2, 0.5)
+    )
+
+
+def test_pixels_are_normalised_as_the_engine_says(images: torch.Tensor) -> None:
+    wanted = (images.numpy() / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
+    got = normalise(images, IMAGENET)
+    assert np.allclose(got.permute(0, 2, 3, 1).numpy(), wanted, atol=1e-5)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_folding_batch_norm_changes_nothing_but_speed(network: MetallicityNet, images: torch.Tensor) -> None:
+    views = make_views(normalise(images, IMAGENET), 4)
+    with torch.no_grad():
+        plain_NVK = network(views.flatten(0, 1)).view(7, 4, 2).numpy() * [0.2, 0.5] + [8.9, 10.0]
+    predicted = predict_views(member_of(network), images, num_views=4, batch_size=8)
+    assert predicted.shape == (7, 4, 2)
+    assert predicted.dtype == np.float32
+    assert np.allclose(predicted, plain_NVK, atol=2e-4)
+    assert np.ptp(plain_NVK[:, :, 0]) > 0.01
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+
+
+@pytest.mark.parametrize(("num_views", "batch_size"), [(1, 4), (2, 8), (4, 12), (8, 4)])
+def test_a_galaxys_bytes_do_not_depend_on_its_neighbours(
+    network: MetallicityNet, images: torch.Tensor, num_views: int, batch_size: int
+) -> None:
+    member = member_of(network)
+    together = predict_views(member, images, num_views=num_views, batch_size=batch_size)
+    for n in range(len(images)):
+        alone = predict_views(member, images[n : n + 1], num_views=num_views, batch_size=batch_size)
+        assert alone.tobytes() == together[n : n + 1].tobytes()

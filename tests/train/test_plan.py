@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from support.tiny_training import tiny_plan
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import Folder
+from skymetal.train.network import MetallicityNet
+from skymetal.train.recipe import TrainSettings
+
+
+def test_the_digest_names_the_work_and_not_the_place(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path / "here")
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    assert tiny_plan(tmp_path / "there").digest == plan.digest
+    assert replace(plan, seed=2).digest != plan.digest
+    assert replace(plan, recipe=replace(plan.recipe, max_lr=1.0)).digest != plan.digest
+    assert replace(plan, labels=("lgm_tot_p50",)).digest != plan.digest
+    assert len(pickle.dumps(plan)) < 5000
+    assert pickle.loads(pickle.dumps(plan)) == plan  # noqa: S301
+
+
+def test_a_plan_that_can_work_passes_the_check(tmp_path: Path) -> None:
+    tiny_plan(tmp_path).check()
+    torch.save(MetallicityNet(num_labels=1).trunk_state(), tmp_path / "resnet34.pth")
+    tiny_plan(tmp_path, TrainSettings(num_folds=2, init=str(tmp_path / "resnet34.pth"))).check()
+
+
+def test_the_check_refuses_what_cannot_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no column 'oh'"):
+        tiny_plan(tmp_path, TrainSettings(labels=("oh",))).check()
+    with pytest.raises(InputError, match=r"num_folds = 30 is too many"):
+        tiny_plan(tmp_path, TrainSettings(num_folds=30)).check()
+    with pytest.raises(InputError, match="is no file"):
+        tiny_plan(tmp_path, TrainSettings(init=str(tmp_path / "none.pth")))
+    (tmp_path / "bad.pth").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="cannot be read as weights"):
+        tiny_plan(tmp_path, TrainSettings(num_folds=2, init=str(tmp_path / "bad.pth"))).check()
+    plan = tiny_plan(tmp_path)
+    small = replace(plan.image_spec, size_pix=16)
+    with pytest.raises(InputError, match=r"\[images\] size_pix must be at least 32 to train, got 16"):
+        replace(plan, image_spec=small).check()
+
+
+def test_a_store_of_other_targets_is_refused(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path / "one")
+    tiny_plan(tmp_path / "other", num_galaxies=24)
+    mixed = replace(plan, targets=tmp_path / "other" / "targets.parquet")
+    with pytest.raises(InputError, match="was made for other targets"):
+        mixed.check()
+
+
+def test_a_place_without_a_store_is_refused(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    Folder(plan.store).remove("manifest.json")
+    with pytest.raises(InputError, match="is not finished"):
+        plan.check()
