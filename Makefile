@@ -26,7 +26,7 @@ check: $(VENV)/.dev  ## formatting, lint, types
 	$(BIN)/mypy
 
 bench: $(VENV)/.run  ## the figures that README and docs quote
-	$(BIN)/python benchmarks/score.py --json
+	$(BIN)/python benchmarks/whole_path.py
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache skymetal-demo

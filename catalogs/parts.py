@@ -122,7 +122,9 @@ def read_part(folder: Folder, receipt: PartReceipt) -> pa.Table:
     """Return one part's rows; raise RuntimeError where the file is not what its receipt says."""
     data = folder.read(receipt.file)
     if digest(data) != receipt.digest:
-        raise RuntimeError(f"{folder}/{receipt.file} is damaged: its digest is not its receipt's; delete it and score again")
+        raise RuntimeError(
+            f"{folder}/{receipt.file} is damaged: its digest is not its receipt's; delete it and score again"
+        )
     return pq.read_table(pa.BufferReader(data))
 
 

@@ -49,7 +49,9 @@ class Schema:
         return pa.schema([column.to_arrow() for column in self.columns])
 
 
-OBJECT_ID = Column(name="object_id", type=pa.int64(), ucd="meta.id;meta.main", description="the survey's own identifier")
+OBJECT_ID = Column(
+    name="object_id", type=pa.int64(), ucd="meta.id;meta.main", description="the survey's own identifier"
+)
 SKY = (
     Column(name="ra", type=pa.float64(), unit="deg", ucd="pos.eq.ra;meta.main", description="ICRS right ascension"),
     Column(name="dec", type=pa.float64(), unit="deg", ucd="pos.eq.dec;meta.main", description="ICRS declination"),
@@ -95,7 +97,7 @@ def catalogue_schema(*, num_folds: int, has_sky: bool) -> Schema:
             type=pa.float32(),
             unit=OH_UNIT,
             ucd="phys.abund.Z",
-            description=f"prediction of member {fold}, which never saw fold {fold}; null where it was trained on the galaxy",
+            description=f"prediction of member {fold}; null where that member was trained on the galaxy",
             nullable=True,
         )
         for fold in range(num_folds)
@@ -107,6 +109,8 @@ def catalogue_schema(*, num_folds: int, has_sky: bool) -> Schema:
             ucd="meta.code",
             description="true where the galaxy has a training label: predicted by the one member that never saw it",
         ),
-        Column(name="flags", type=pa.int32(), ucd="meta.code.qual", description=f"bit mask, 0 is clean; {describe_flags()}"),
+        Column(
+            name="flags", type=pa.int32(), ucd="meta.code.qual", description=f"bit mask, 0 is clean; {describe_flags()}"
+        ),
     )
     return Schema(columns=(OBJECT_ID, *(SKY if has_sky else ()), *percentiles, *spreads, *members, *status))

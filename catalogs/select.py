@@ -89,7 +89,9 @@ class TargetSettings:
             raise InputError(f"[targets] cuts must be one of {', '.join(CUTS)}, got {self.cuts!r}")
         if self.survey == SIMULATED:
             if self.tables:
-                raise InputError("[targets] survey = 'simulated' makes its own table; remove tables, or name the real survey")
+                raise InputError(
+                    "[targets] survey = 'simulated' makes its own table; remove tables, or name the real survey"
+                )
             if self.num_galaxies < 1:
                 raise InputError(f"[targets] num_galaxies must be at least 1, got {self.num_galaxies}")
         elif not self.tables:
@@ -116,7 +118,9 @@ def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) ->
     rows_in = table.num_rows
     table, removed = _apply_cuts(table, settings.cuts)
     if table.num_rows == 0:
-        raise InputError(f"no galaxy is left of {rows_in} after the cuts: {removed}; check the table's columns and units")
+        raise InputError(
+            f"no galaxy is left of {rows_in} after the cuts: {removed}; check the table's columns and units"
+        )
     selection = {
         "survey": settings.survey,
         "rows_in": rows_in,

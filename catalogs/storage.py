@@ -113,7 +113,9 @@ def open_folder(location: str | Path) -> Folder:
     Raises InputError for a URL, which this version cannot write, and for a path through a file.
     """
     if "://" in str(location):
-        raise InputError(f"{location} is a URL; this version reads and writes local paths only: give a path on shared disk")
+        raise InputError(
+            f"{location} is a URL; this version reads and writes local paths only: give a path on shared disk"
+        )
     path = Path(location).expanduser().absolute()
     for parent in (path, *path.parents):
         if parent.exists():

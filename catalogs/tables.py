@@ -61,7 +61,11 @@ def _read_fits(path: Path) -> pa.Table:
             continue
         mask = np.ma.getmaskarray(np.ma.asarray(values))
         plain = np.asarray(values)
-        plain = np.char.strip(plain.astype(str)) if plain.dtype.kind in "SU" else plain.astype(plain.dtype.newbyteorder("="))
+        plain = (
+            np.char.strip(plain.astype(str))
+            if plain.dtype.kind in "SU"
+            else plain.astype(plain.dtype.newbyteorder("="))
+        )
         columns[name] = pa.array(plain, mask=mask if mask.any() else None)
     return pa.table(columns)
 

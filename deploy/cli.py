@@ -17,6 +17,8 @@ from skymetal.deploy import steps
 from skymetal.deploy.cluster import LazyCluster
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import format_table, say
+from skymetal.deploy.evaluation import evaluate_table
+from skymetal.deploy.run import Run
 from skymetal.deploy.run_directory import hold_run_directory
 
 MAX_ROWS_SHOWN = 40
@@ -67,13 +69,15 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--out", default="skymetal-demo", show_default=True, type=click.Path(path_type=Path), help="Run directory.")
+@click.option(
+    "--out", default="skymetal-demo", show_default=True, type=click.Path(path_type=Path), help="Run directory."
+)
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the demo.")
 def demo(out: Path, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
     run_steps(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]), list(steps.STEPS))
     say(f"\nLook at     {out / 'figures' / 'new_simulated.png'}")
-    say(f"Query       skymetal catalog sql {out} \"SELECT object_id, ra, dec, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5\"")
+    say(f"Query       skymetal catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'")
     say(f"In Python   skymetal.open_catalog({str(out)!r}).to_pandas()")
 
 
@@ -102,7 +106,9 @@ _add_step("publish", "Parts to catalogue.")
 @click.argument("job_or_table", type=click.Path(path_type=Path))
 @click.option("--truth", help="Column of the true 12+log(O/H), when evaluating a table.")
 @click.option("--prediction", help="Column of the predicted 12+log(O/H), when evaluating a table.")
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file."
+)
 def evaluate(job_or_table: Path, truth: str | None, prediction: str | None, assignments: tuple[str, ...]) -> None:
     """Predictions against the truth: of a job, or of any table with --truth and --prediction.
 
@@ -113,7 +119,7 @@ def evaluate(job_or_table: Path, truth: str | None, prediction: str | None, assi
         return
     if not (truth and prediction):
         raise InputError("evaluating a table needs --truth COLUMN and --prediction COLUMN")
-    say(steps.evaluate_table(read_table(job_or_table), truth=truth, prediction=prediction, name=str(job_or_table)))
+    say(evaluate_table(read_table(job_or_table), truth=truth, prediction=prediction, name=str(job_or_table)))
 
 
 @main.group()
@@ -163,11 +169,11 @@ def run_steps(job: Job, names: list[str]) -> None:
         LazyCluster(job.cluster, scratch=directory.folder.path / "scratch") as cluster,
     ):
         for name in names:
-            steps.run_step(steps.Run(job=job, directory=directory, cluster=cluster), name)
+            steps.run_step(Run(job=job, directory=directory, cluster=cluster), name)
 
 
 def _words(field: Any, key: bytes) -> str:
-    return (field.metadata or {}).get(key, b"").decode()
+    return str((field.metadata or {}).get(key, b"").decode())
 
 
 def _show(table: Any, form: str) -> None:

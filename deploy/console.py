@@ -23,9 +23,7 @@ def say(text: str) -> None:
     logger.info(text)
 
 
-def track(
-    items: Iterable[Item], *, title: str, total: int, unit: str, amount: Callable[[Item], int]
-) -> Iterator[Item]:
+def track(items: Iterable[Item], *, title: str, total: int, unit: str, amount: Callable[[Item], int]) -> Iterator[Item]:
     """Pass items on while showing how many of ``total`` units they amount to, the rate and the time left."""
     if sys.stderr.isatty():
         with tqdm(total=total, desc=title, unit=f" {unit}", dynamic_ncols=True, leave=False) as bar:
@@ -42,7 +40,8 @@ def track(
         if now - last >= SECONDS_BETWEEN_LINES and done < total:
             last = now
             rate = done / (now - start)
-            say(f"{title}: {done} of {total} {unit}, {rate:.3g} a second, about {(total - done) / rate / 60:.0f} min left")
+            minutes = (total - done) / rate / 60
+            say(f"{title}: {done} of {total} {unit}, {rate:.3g} a second, about {minutes:.0f} min left")
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

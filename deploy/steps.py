@@ -1,24 +1,20 @@
 """The steps of a job, in order. Each one resumes what was begun, and does nothing where all is done.
 
-    select → ingest → train → score → publish → evaluate
+select → ingest → train → score → publish → evaluate
 """
 
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.csv
 
 import skymetal
-from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import claim_inputs
 from skymetal.catalogs.parts import read_manifest
@@ -26,54 +22,20 @@ from skymetal.catalogs.publish import PublishReceipt
 from skymetal.catalogs.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.select import select as select_targets
-from skymetal.catalogs.tables import missing_column
-from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
-from skymetal.deploy.cluster import LazyCluster
-from skymetal.deploy.config import Job
 from skymetal.deploy.console import say, track
-from skymetal.deploy.run_directory import RunDirectory
+from skymetal.deploy.evaluation import evaluate
+from skymetal.deploy.run import Run
 from skymetal.engine.ingest import ingest as ingest_targets
 from skymetal.engine.ingest import make_ingest_plan, quarantined
 from skymetal.engine.predict import PredictorRef
 from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
-from skymetal.engine.store import STORE, CutoutStore, open_store
+from skymetal.engine.store import STORE
 from skymetal.train.card import CARD, describe_ensemble, write_ensemble
 from skymetal.train.ensemble import load_ensemble
-from skymetal.train.evaluate import compare, compare_with_truth, format_comparisons
-from skymetal.train.figures import draw_evaluation
 from skymetal.train.plan import TrainPlan, make_plan
 from skymetal.train.run import train_folds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A job in its run directory, with the cluster it may start."""
-
-    job: Job
-    directory: RunDirectory
-    cluster: LazyCluster
-
-    @property
-    def path(self) -> Path:
-        """The run directory's path."""
-        return self.directory.folder.path
-
-    @property
-    def targets(self) -> TargetList:
-        """The target list; InputError where select has not run."""
-        return open_targets(self.path / names.TARGETS)
-
-    @property
-    def store(self) -> CutoutStore:
-        """The finished cutout store; InputError where ingest has not ended."""
-        return open_store(self.path / STORE)
-
-    @property
-    def ensemble(self) -> Path:
-        """The folder of the ensemble that scores: the job's, or the one this run trains."""
-        return Path(self.job.score.ensemble) if self.job.score.ensemble else self.path / names.ENSEMBLE
 
 
 def select(run: Run) -> None:
@@ -142,7 +104,7 @@ def _train_folds(run: Run, plan: TrainPlan) -> None:
     total = plan.num_folds * plan.recipe.num_epochs
     for report in track(reports, title="train", total=total, unit="epochs", amount=lambda _: 1):
         run.directory.record("train", "epoch", **asdict(report))
-        if report.epoch + 1 == report.num_epochs:
+        if report.epoch == report.num_epochs:
             say(f"train: fold {report.fold} done, RMSE on its held-out galaxies {report.held_out_rmse:.4f} dex")
 
 
@@ -214,37 +176,11 @@ def publish(run: Run) -> None:
             "store": run.store.digest,
         },
     )
-    receipt = None
     for item in progress:
-        receipt = item if isinstance(item, PublishReceipt) else receipt
+        if isinstance(item, PublishReceipt):
+            receipt = item
     kind = "HATS" if receipt.is_hats else "plain Parquet"
     say(f"publish: {receipt.num_rows} rows in {receipt.num_partitions} partitions ({kind}) at {receipt.path}")
-
-
-def evaluate(run: Run) -> None:
-    """Catalogue against the labels it was trained on (out of fold) and, in a simulation, against the truth."""
-    catalogue = open_catalog(run.path).to_arrow(["object_id", "oh_p50", "is_out_of_fold"])
-    targets = run.targets
-    comparisons = compare_with_truth(catalogue, targets.read(0, targets.num_rows), label=run.job.train.labels[0])
-    if not comparisons:
-        say("evaluate: the target list has no measured metallicity to compare with")
-        return
-    say(format_comparisons(comparisons))
-    folder = run.directory.folder
-    for comparison in comparisons:
-        figure = draw_evaluation(comparison.truth_N, comparison.prediction_N, title=comparison.title)
-        folder.write(f"{names.FIGURES}/{comparison.name}.png", figure)
-    numbers = [comparison.to_json() for comparison in comparisons]
-    folder.write(names.EVALUATION, json.dumps(numbers, sort_keys=True, indent=1).encode())
-    say(f"evaluate: numbers in {run.path / names.EVALUATION}, figures in {run.path / names.FIGURES}")
-
-
-def evaluate_table(table: pa.Table, *, truth: str, prediction: str, name: str) -> str:
-    """Return the field's numbers for two columns of any table, as lines of text."""
-    for column in (truth, prediction):
-        if column not in table.column_names:
-            raise missing_column(f"table {name}", column, table.column_names)
-    return format_comparisons([compare("table", f"{name}: {prediction} against {truth}", table[truth], table[prediction])])
 
 
 def run_step(run: Run, name: str) -> None:
@@ -270,4 +206,3 @@ def _removed(selection: dict[str, Any]) -> str:
     total = sum(cut["num_removed"] for cut in cuts)
     why = ", ".join(f"{cut['num_removed']} by '{cut['cut']}'" for cut in cuts)
     return f"{total} removed{f' ({why})' if why else ''}"
-

@@ -12,15 +12,16 @@ import pyarrow as pa
 from distributed import Client
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.quality import inspect_pixels
-from skymetal.engine.sources import Cutout
+from skymetal.engine.shard import StoreLayout
 from skymetal.engine.sources.folder import FolderSource
 from skymetal.engine.sources.simulated import SimulatedSource
-from skymetal.engine.store import CutoutStore, StoreLayout, create_store
+from skymetal.engine.store import CutoutStore, create_store
 
 SOURCES = ("folder", "simulated")
 
@@ -59,7 +60,9 @@ class ImageSettings:
                 f"[images] shard_size must be a multiple of chunk_size, got {self.shard_size} and {self.chunk_size}"
             )
         if not 0 < self.crop_size <= self.input_size:
-            raise InputError(f"[images] crop_pix must be 1 to input_size_pix, got {self.crop_size} of {self.input_size}")
+            raise InputError(
+                f"[images] crop_pix must be 1 to input_size_pix, got {self.crop_size} of {self.input_size}"
+            )
 
     @property
     def input_size(self) -> int:
@@ -145,16 +148,18 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
     for row, (object_id, cutout) in enumerate(
         zip(targets["object_id"].to_pylist(), plan.source.read(targets), strict=True)
     ):
-        checked, flags = _checked(cutout)
-        if checked.pixels is not None:
-            images[row] = checked.pixels
+        flags, reason = Flag(0), cutout.reason
+        if cutout.pixels is not None:
+            flags, reason = inspect_pixels(cutout.pixels)
+            if not reason:
+                images[row] = cutout.pixels
         rows.append(
             {
                 "object_id": object_id,
-                "is_stored": checked.pixels is not None,
+                "is_stored": not reason,
                 "ingest_flags": int(flags),
-                "source": checked.source,
-                "reason": checked.reason,
+                "source": cutout.source,
+                "reason": reason,
             }
         )
     receipt = plan.store.write_block(index, images, pa.Table.from_pylist(rows))
@@ -162,18 +167,8 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
     return ShardReceipt(index=index, num_stored=num_stored, num_quarantined=stop - start - num_stored)
 
 
-def _checked(cutout: Cutout) -> tuple[Cutout, int]:
-    if cutout.pixels is None:
-        return cutout, int(cutout.flags)
-    flags, reason = inspect_pixels(cutout.pixels)
-    if reason:
-        return Cutout(pixels=None, source=cutout.source, reason=reason), 0
-    return cutout, int(cutout.flags | flags)
-
-
 def quarantined(store: CutoutStore) -> pa.Table:
     """Return the galaxies without a usable image: object_id, source, reason; in target order."""
     receipts = pa.concat_tables([store.read_receipt(index) for index in range(store.num_blocks)])
     mask = np.logical_not(receipts["is_stored"].to_numpy())
     return receipts.filter(pa.array(mask)).select(["object_id", "source", "reason"])
-

@@ -53,7 +53,7 @@ class ScorePlan:
     run_digest: str
 
     def check(self) -> None:
-        """Raise InputError, before any work, where the ensemble was trained on other images or the list is another's."""
+        """Raise InputError, before any work, for an ensemble of other images or a store of other targets."""
         self.predictor.image_spec.refuse_unless_same(
             self.store.image_spec, ours=f"the ensemble {self.predictor.path}", theirs=f"the store {self.store.folder}"
         )

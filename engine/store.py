@@ -1,40 +1,31 @@
 """The cutout store: one sharded Zarr v3 array of images, and a receipt of rows for every shard.
 
-A shard is the unit of writing and of work. zarr encodes and decodes it in memory; the file itself is written
-whole by :mod:`skymetal.catalogs.storage`, so a killed writer leaves no half shard. No codec notices a missing,
-swapped or stale shard, so each galaxy's pixels are checked, after decoding, against a CRC-32C that its receipt
-binds to its object_id.
+A shard is the unit of writing and of work, and is written whole, so a killed writer leaves no half shard. No codec
+notices a missing, swapped or stale shard, so each galaxy's pixels are checked, after decoding, against a CRC-32C
+that its receipt binds to its object_id.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import google_crc32c
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
-from zarr.storage import MemoryStore
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
+from skymetal.catalogs.targets import TargetList
 from skymetal.engine.pixels import ImageSpec
+from skymetal.engine.shard import ATTRIBUTE, StoreLayout, array_metadata, checksums, decode_shard, encode_shard
 
 STORE = "store.zarr"
-_ATTRIBUTE = "skymetal"
-_FORMAT = 1
 _MANIFEST = "manifest.json"
 _RECEIPT_SCHEMA = pa.schema(
     [
@@ -46,37 +37,6 @@ _RECEIPT_SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
     ]
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoreLayout:
-    """What a store's array looks like and which target list it is for. Counts are in galaxies."""
-
-    image_spec: ImageSpec
-    num_targets: int
-    shard_size: int
-    chunk_size: int
-    targets_digest: str
-
-    @property
-    def num_blocks(self) -> int:
-        """How many shards, so how many blocks of work."""
-        return -(-self.num_targets // self.shard_size)
-
-    def rows(self, index: int) -> tuple[int, int]:
-        """Return the range of target rows, (start, stop), that shard ``index`` holds."""
-        return index * self.shard_size, min((index + 1) * self.shard_size, self.num_targets)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the layout as the group attribute that records it."""
-        return {"format": _FORMAT, **dataclasses.asdict(self)}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> StoreLayout:
-        """Return the layout that a group attribute records."""
-        spec = content["image_spec"] | {"bands": tuple(content["image_spec"]["bands"])}
-        values = {key: value for key, value in content.items() if key not in ("format", "image_spec")}
-        return cls(image_spec=ImageSpec(**spec), **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +94,9 @@ class CutoutStore:
 
         images_NHWC is (n, H, W, C) for the n rows of the shard; rows has the receipt's columns but the CRC.
         """
-        crcs = _checksums(rows["object_id"].to_numpy(), images_NHWC)
+        crcs = checksums(rows["object_id"].to_numpy(), images_NHWC)
         receipt = rows.append_column("crc32c", pa.array(crcs)).select(_RECEIPT_SCHEMA.names).cast(_RECEIPT_SCHEMA)
-        self.folder.write(_shard_name(index), _encode_shard(self.layout, images_NHWC))
+        self.folder.write(_shard_name(index), encode_shard(self.layout, images_NHWC))
         commit_receipt(self.folder, _receipt_name(index), encode_parquet(receipt))
         return receipt
 
@@ -154,10 +114,12 @@ class CutoutStore:
         name = _shard_name(index)
         object_id = receipt["object_id"].to_numpy()
         try:
-            images = _decode_shard(self.layout, self.folder.read(name), stop - start)
+            images = decode_shard(self.layout, self.folder.read(name), stop - start)
         except (OSError, ValueError, RuntimeError) as error:
-            raise RuntimeError(f"shard {self.folder}/{name} is missing or damaged ({error}); ingest it again") from error
-        wrong = np.flatnonzero(_checksums(object_id, images) != receipt["crc32c"].to_numpy())
+            raise RuntimeError(
+                f"shard {self.folder}/{name} is missing or damaged ({error}); ingest it again"
+            ) from error
+        wrong = np.flatnonzero(checksums(object_id, images) != receipt["crc32c"].to_numpy())
         if len(wrong):
             raise RuntimeError(
                 f"shard {self.folder}/{name} does not hold the pixels that were ingested: "
@@ -195,11 +157,8 @@ class CutoutStore:
 
 def create_store(folder: Folder, layout: StoreLayout) -> CutoutStore:
     """Write the store's metadata, which any Zarr v3 reader understands; doing it twice is harmless."""
-    memory = MemoryStore()
-    group = zarr.create_group(memory, attributes={_ATTRIBUTE: layout.to_json()})
-    _create_images(group, layout, layout.num_targets)
-    for key in ("zarr.json", "images/zarr.json"):
-        folder.write(key, _get(memory, key))
+    for name, data in array_metadata(layout).items():
+        folder.write(name, data)
     return CutoutStore(folder, layout)
 
 
@@ -207,7 +166,7 @@ def open_store(path: Path) -> CutoutStore:
     """Open a finished store; raise InputError where there is none, or where ingest has not ended."""
     folder = Folder(path)
     try:
-        attributes = json.loads(folder.read("zarr.json"))["attributes"][_ATTRIBUTE]
+        attributes = json.loads(folder.read("zarr.json"))["attributes"][ATTRIBUTE]
     except FileNotFoundError:
         raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
     except (KeyError, ValueError, OSError) as error:
@@ -218,50 +177,24 @@ def open_store(path: Path) -> CutoutStore:
     return store
 
 
-def _create_images(group: zarr.Group, layout: StoreLayout, num_rows: int) -> zarr.Array[Any]:
-    spec = layout.image_spec
-    frame = (spec.size_pix, spec.size_pix, len(spec.bands))
-    return group.create_array(
-        "images",
-        shape=(num_rows, *frame),
-        chunks=(layout.chunk_size, *frame),
-        shards=(layout.shard_size, *frame),
-        dtype="uint8",
-        # zstd's own checksum is off by default, and flipped bits then decode to wrong pixels without a word.
-        compressors=ZstdCodec(level=1, checksum=True),
-        fill_value=0,
-        # Else zarr drops chunks of zeros, and a shard of blank galaxies would be an empty file: like a torn one.
-        config={"write_empty_chunks": True},
-        dimension_names=("galaxy", "y", "x", "band"),
-    )
+def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the cutouts (N, H, W, C) of some galaxies by their ids; meant for a few, since it reads whole shards.
 
-
-def _encode_shard(layout: StoreLayout, images_NHWC: NDArray[np.uint8]) -> bytes:
-    memory = MemoryStore()
-    array = _create_images(zarr.create_group(memory), layout, layout.shard_size)
-    padded = np.zeros(array.shape, np.uint8)
-    padded[: len(images_NHWC)] = images_NHWC
-    array[...] = padded
-    return _get(memory, "images/c/0/0/0/0")
-
-
-def _decode_shard(layout: StoreLayout, data: bytes, num_rows: int) -> NDArray[np.uint8]:
-    memory = MemoryStore()
-    array = _create_images(zarr.create_group(memory), layout, layout.shard_size)
-    sync(memory.set("images/c/0/0/0/0", default_buffer_prototype().buffer.from_bytes(data)))
-    return np.asarray(array[:num_rows])
-
-
-def _get(memory: MemoryStore, key: str) -> bytes:
-    value = sync(memory.get(key, default_buffer_prototype()))
-    if value is None:
-        raise RuntimeError(f"zarr did not write {key}")
-    return bytes(value.to_bytes())
-
-
-def _checksums(object_id_N: NDArray[np.int64], images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    pairs = zip(object_id_N.astype("<i8"), np.ascontiguousarray(images_NHWC), strict=True)
-    return np.array([google_crc32c.extend(google_crc32c.value(i.tobytes()), p.tobytes()) for i, p in pairs], np.uint32)
+    Raises InputError for an id that is no target.
+    """
+    known = targets.read(0, targets.num_rows)["object_id"].to_numpy()
+    order = np.argsort(known)
+    place_N = np.searchsorted(known, object_id_N, sorter=order).clip(max=len(known) - 1)
+    row_N = order[place_N]
+    unknown = object_id_N[known[row_N] != object_id_N]
+    if len(unknown):
+        raise InputError(f"object_id {unknown[0]} is not in {targets.path}")
+    spec, index_N = store.image_spec, row_N // store.layout.shard_size
+    images_NHWC = np.empty((len(row_N), spec.size_pix, spec.size_pix, len(spec.bands)), np.uint8)
+    for index in np.unique(index_N):
+        block = store.read_block(int(index))
+        images_NHWC[index_N == index] = block.images[row_N[index_N == index] - block.start]
+    return images_NHWC
 
 
 def _shard_name(index: int) -> str:

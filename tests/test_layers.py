@@ -14,7 +14,12 @@ import skymetal
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("catalogs", "engine", "train", "deploy")
-FORBIDDEN = {"catalogs": {"dask", "distributed", "torch", "zarr"}, "engine": {"torch"}, "train": set(), "deploy": {"torch"}}
+FORBIDDEN = {
+    "catalogs": {"dask", "distributed", "torch", "zarr"},
+    "engine": {"torch"},
+    "train": set(),
+    "deploy": {"torch"},
+}
 # What a machine without GPUs does not have.
 OPTIONAL = {"dask_cuda", "pynvml"}
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
@@ -56,7 +61,9 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_skymetal_loads_nothing_heavy() -> None:
-    assert loaded_by("import skymetal").isdisjoint({"torch", "dask", "distributed", "pyarrow", "duckdb", "pandas", "zarr"})
+    assert loaded_by("import skymetal").isdisjoint(
+        {"torch", "dask", "distributed", "pyarrow", "duckdb", "pandas", "zarr"}
+    )
 
 
 def test_reading_a_catalogue_needs_neither_dask_nor_torch() -> None:

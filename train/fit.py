@@ -155,7 +155,7 @@ def _train_epoch(recipe: Recipe, state: TrainState, task: FoldData, generator: t
     num_batches = -(-num_train // recipe.batch_size)
     num_steps = recipe.num_epochs * num_batches
     step = len(state.history) * num_batches
-    squares = 0.0
+    squares = torch.zeros((), dtype=torch.float64, device=device)  # read once an epoch: reading waits for the GPU
     state.network.train()
     for chosen in torch.randperm(num_train, generator=generator).tensor_split(num_batches):
         rows = task.train_rows[chosen.numpy()]
@@ -174,8 +174,8 @@ def _train_epoch(recipe: Recipe, state: TrainState, task: FoldData, generator: t
 
         step += 1
         state.average(decay=min(1 - 1 / step, max(0.0, 1 - 1 / (recipe.ema_fraction * num_steps))))
-        squares += float(((predicted_NK - truth_NK).detach()[:, 0] ** 2).sum())
-    return float(np.sqrt(squares / num_train) * task.label_std_K[0])
+        squares += (predicted_NK - truth_NK).detach()[:, 0].double().square().sum()
+    return float(np.sqrt(squares.item() / num_train) * task.label_std_K[0])
 
 
 def _member(network: MetallicityNet, task: FoldData) -> Member:

@@ -34,7 +34,7 @@ class Recipe:
 
 MODERN = Recipe(
     name="modern",
-    num_epochs=14,
+    num_epochs=12,
     batch_size=32,
     max_lr=2e-3,
     weight_decay=0.05,

@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skymetal.catalogs.flags import Flag
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout:
@@ -23,7 +21,6 @@ class Cutout:
 
     pixels: NDArray[np.uint8] | None
     source: str
-    flags: Flag = Flag(0)
     reason: str = ""
 
     def __post_init__(self) -> None:

@@ -60,7 +60,9 @@ class FolderSource:
             with Image.open(BytesIO(data), formats=FORMATS) as image:
                 expected = (self.input_size_pix, self.input_size_pix)
                 if image.size != expected:
-                    raise ValueError(f"image is {image.size[0]}×{image.size[1]} pixels, expected {expected[0]}×{expected[1]}")
+                    raise ValueError(
+                        f"image is {image.size[0]}×{image.size[1]} pixels, expected {expected[0]}×{expected[1]}"
+                    )
                 if image.mode != "RGB":
                     raise ValueError(f"image is of mode {image.mode}, expected RGB")
                 margin = (self.input_size_pix - self.crop_pix) / 2

@@ -14,7 +14,9 @@ from skymetal.catalogs.targets import TargetList
 def select_csv(folder: Folder, text: str, **settings: Any) -> TargetList:
     folder.write("survey.csv", text.encode())
     table = str(folder.path / "survey.csv")
-    return select(TargetSettings(survey="sdss", tables=(table,), **settings), seed=0, folder=folder, name="targets.parquet")
+    return select(
+        TargetSettings(survey="sdss", tables=(table,), **settings), seed=0, folder=folder, name="targets.parquet"
+    )
 
 
 def test_columns_are_renamed_and_sentinels_become_null(folder: Folder) -> None:
@@ -32,7 +34,16 @@ def test_a_position_off_the_sky_is_removed_and_counted(folder: Folder) -> None:
 def test_every_cut_of_the_paper_counts_what_it_removes(folder: Folder) -> None:
     names = ["object_id", "petroMag_r", *(f"modelMag_{b}" for b in "ugriz"), "rChi2", "zErr", "redshift", "oh_p50"]
     good = [16.0, 18.0, 17.0, 16.0, 16.0, 15.5, 1.0, 0.001, 0.05, 8.9]
-    spoiled = {1: {0: 18.5}, 2: {1: 15.0}, 3: {5: 26.0}, 4: {6: 2.5}, 5: {7: 0.02}, 6: {8: 0.01}, 7: {9: -9999.0}, 8: {}}
+    spoiled = {
+        1: {0: 18.5},
+        2: {1: 15.0},
+        3: {5: 26.0},
+        4: {6: 2.5},
+        5: {7: 0.02},
+        6: {8: 0.01},
+        7: {9: -9999.0},
+        8: {},
+    }
     lines = [",".join(names)]
     for object_id, changes in spoiled.items():
         lines.append(",".join(map(str, [object_id, *(changes.get(k, value) for k, value in enumerate(good))])))
@@ -68,7 +79,9 @@ def test_every_cut_of_the_paper_counts_what_it_removes(folder: Folder) -> None:
         ("object_id,a,b\n1,2,3\n", {"columns": {"x": "a", "b": "a"}}, "two columns of one name"),
     ],
 )
-def test_a_table_that_cannot_serve_is_refused(folder: Folder, text: str, settings: dict[str, Any], message: str) -> None:
+def test_a_table_that_cannot_serve_is_refused(
+    folder: Folder, text: str, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         select_csv(folder, text, **settings)
     assert not folder.exists("targets.parquet")

@@ -40,7 +40,9 @@ def test_masked_fits_values_become_null(tmp_path: Path) -> None:
         ("t.fits", "", "cannot be read"),
     ],
 )
-def test_a_table_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_a_table_that_is_not_what_its_name_says_is_refused(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         read_table(tmp_path / name)

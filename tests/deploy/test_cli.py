@@ -17,10 +17,10 @@ def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def simulated_job(path: Path, extra: str = "") -> Path:
+def simulated_job(path: Path) -> Path:
     file = path / "job.toml"
     file.write_text(
-        f'[job]\nrun_dir = "run"\n[targets]\nsurvey = "simulated"\nnum_galaxies = 20\n[images]\nsource = "simulated"\n{extra}'
+        '[job]\nrun_dir = "run"\n[targets]\nsurvey = "simulated"\nnum_galaxies = 20\n[images]\nsource = "simulated"\n'
     )
     return file
 

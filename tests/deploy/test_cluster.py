@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import dask
@@ -13,9 +14,12 @@ from skymetal.deploy.cluster import ClusterSettings, LazyCluster
 def test_gpus_that_are_asked_for_and_not_there_are_an_error(tmp_path_factory: pytest.TempPathFactory) -> None:
     if list(Path("/dev").glob("nvidia[0-9]*")):
         pytest.skip("this machine has a GPU")
-    with LazyCluster(ClusterSettings(kind="local-cuda"), scratch=tmp_path_factory.mktemp("scratch")) as cluster:
-        with pytest.raises(InputError, match="local-cuda"):
-            cluster.client()
+    scratch = tmp_path_factory.mktemp("scratch")
+    with (
+        LazyCluster(ClusterSettings(kind="local-cuda"), scratch=scratch) as cluster,
+        pytest.raises(InputError, match="local-cuda"),
+    ):
+        cluster.client()
 
 
 def test_a_cluster_that_nobody_asks_for_never_starts(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -37,9 +41,8 @@ def test_it_starts_the_workers_it_was_asked_for_listens_on_loopback_alone_and_le
         client = cluster.client()
         assert cluster.client() is client
         client.wait_for_workers(2, timeout=60)
-        workers = client.scheduler_info()["workers"]
-        assert len({worker["pid"] if "pid" in worker else name for name, worker in workers.items()}) == 2
-        pids = list(client.run(_pid).values())
+        pids = list(client.run(os.getpid).values())
+        assert len(set(pids)) == 2
         listening = {
             connection.laddr.ip
             for pid in [psutil.Process().pid, *pids]
@@ -49,7 +52,3 @@ def test_it_starts_the_workers_it_was_asked_for_listens_on_loopback_alone_and_le
         assert listening == {"127.0.0.1"}
     psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)
     assert not any(psutil.pid_exists(pid) for pid in pids)
-
-
-def _pid() -> int:
-    return psutil.Process().pid

@@ -106,7 +106,7 @@ def test_a_missing_key_or_file_says_what_to_add(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["views=2", "score.views", "score.=2", ""])
 def test_an_assignment_without_section_key_and_value_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(InputError, match="takes section.key=value"):
+    with pytest.raises(InputError, match=r"takes section\.key=value"):
         read_job(write(tmp_path), [text])
 
 

@@ -24,7 +24,9 @@ def test_in_a_log_waiting_shows_as_a_line_now_and_then(
     assert "min left" in lines[0]
 
 
-def test_what_is_said_is_printed_and_logged(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_said_is_printed_and_logged(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level("INFO"):
         say("select: 3 rows")
     assert capsys.readouterr().out == "select: 3 rows\n"

@@ -41,10 +41,9 @@ def test_it_holds_the_resolved_job_a_log_and_the_events(job: Job) -> None:
 
 
 def test_two_processes_never_share_it(job: Job) -> None:
-    with hold_run_directory(job):
-        with pytest.raises(InputError, match=f"another skymetal \\(process {os.getpid()}\\) is at work"):
-            with hold_run_directory(job):
-                pass
+    said = f"another skymetal \\(process {os.getpid()}\\) is at work"
+    with hold_run_directory(job), pytest.raises(InputError, match=said), hold_run_directory(job):
+        pass
     with hold_run_directory(job):
         pass
 
@@ -64,6 +63,6 @@ def test_a_place_that_cannot_be_written_is_refused(job: Job, tmp_path: Path) -> 
     for place in (tmp_path / "file" / "run", Path("/proc/skymetal")):
         text = (tmp_path / "job.toml").read_text().replace(str(tmp_path / "run"), str(place))
         (tmp_path / "other.toml").write_text(text)
-        with pytest.raises(InputError, match=r"is a file|cannot be written"):
-            with hold_run_directory(read_job(tmp_path / "other.toml")):
-                pass
+        other = read_job(tmp_path / "other.toml")
+        with pytest.raises(InputError, match=r"is a file|cannot be written"), hold_run_directory(other):
+            pass

@@ -33,10 +33,9 @@ def test_more_blocks_than_a_wave_are_all_done(client: Client, monkeypatch: pytes
 
 
 def test_failed_blocks_are_named_after_all_others_are_done(client: Client) -> None:
-    done = []
+    done: list[int] = []
     with pytest.raises(BlocksFailed, match="3 of 7 blocks failed, the first is block 1: ValueError: 1 is odd"):
-        for receipt in map_over_blocks(brightness.fail_on_odd, range(7), client):
-            done.append(receipt)
+        done.extend(map_over_blocks(brightness.fail_on_odd, range(7), client))
     assert sorted(done) == [0, 2, 4, 6]
 
 

@@ -25,7 +25,9 @@ def make_plan(path: Path, **changes: Any) -> IngestPlan:
     (images / "8.png").write_bytes((images / "8.png").read_bytes()[:300])
     (path / "t.csv").write_text("object_id\n" + "\n".join(map(str, range(1, 12))) + "\n")
     folder = Folder(path)
-    targets = select(TargetSettings(survey="sdss", tables=(str(path / "t.csv"),)), seed=0, folder=folder, name="t.parquet")
+    targets = select(
+        TargetSettings(survey="sdss", tables=(str(path / "t.csv"),)), seed=0, folder=folder, name="t.parquet"
+    )
     settings = {"source": "folder", "folder": str(images), "pattern": "{object_id}.png", "size_pix": 16} | changes
     layout = {"shard_size": 4, "chunk_size": 4}
     return make_ingest_plan(ImageSettings(**(layout | settings)), targets=targets, folder=folder / "store.zarr", seed=0)

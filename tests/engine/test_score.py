@@ -12,13 +12,16 @@ from skymetal.catalogs.parts import read_part
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import write_targets
 from skymetal.engine.score import ScorePlan, ScoreSettings, catalogue_rows, finish_score, score_block
-from skymetal.engine.store import StoreLayout, create_store
+from skymetal.engine.shard import StoreLayout
+from skymetal.engine.store import create_store
 
 
 @pytest.fixture
 def plan(folder: Folder) -> ScorePlan:
     random = np.random.default_rng(0)
-    table = pa.table({"object_id": range(100, 110), "ra": random.uniform(0, 360, 10), "dec": random.uniform(-60, 60, 10)})
+    table = pa.table(
+        {"object_id": range(100, 110), "ra": random.uniform(0, 360, 10), "dec": random.uniform(-60, 60, 10)}
+    )
     targets = write_targets(folder, "targets.parquet", table, selection={"survey": "sdss"})
     layout = StoreLayout(
         image_spec=brightness.SPEC, num_targets=10, shard_size=4, chunk_size=4, targets_digest=targets.digest
@@ -40,9 +43,7 @@ def plan(folder: Folder) -> ScorePlan:
         images = np.stack([np.full((8, 8, 3), i - 100, np.uint8) for i in ids.to_pylist()])
         store.write_block(index, images, rows)
     store.finish()
-    return ScorePlan(
-        store=store, targets=targets, parts=folder / "parts", predictor=brightness.ref(), run_digest="run"
-    )
+    return ScorePlan(store=store, targets=targets, parts=folder / "parts", predictor=brightness.ref(), run_digest="run")
 
 
 def score_all(plan: ScorePlan) -> pa.Table:
@@ -101,7 +102,7 @@ def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: Score
 
 def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(plan: ScorePlan, folder: Folder) -> None:
     other = dataclasses.replace(brightness.SPEC, bands=("z", "r", "g"))
-    with pytest.raises(InputError, match="has bands = zrg, but the store .* has bands = irg"):
+    with pytest.raises(InputError, match=r"has bands = zrg, but the store .* has bands = irg"):
         dataclasses.replace(plan, predictor=dataclasses.replace(plan.predictor, image_spec=other)).check()
     targets = write_targets(folder, "other.parquet", pa.table({"object_id": range(10)}), selection={})
     with pytest.raises(InputError, match="made for another target list"):

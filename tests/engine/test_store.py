@@ -12,7 +12,8 @@ import zarr
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
 from skymetal.engine.pixels import ImageSpec
-from skymetal.engine.store import CutoutStore, StoreLayout, create_store, open_store
+from skymetal.engine.shard import StoreLayout
+from skymetal.engine.store import CutoutStore, create_store, open_store
 
 SPEC = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=16, stretch="sdss-jpeg", size_rule="petro5")
 LAYOUT = StoreLayout(image_spec=SPEC, num_targets=20, shard_size=8, chunk_size=4, targets_digest="abc")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.engine.pixels import ImageSpec
-from skymetal.engine.store import CutoutStore, StoreLayout, create_store
+from skymetal.engine.shard import StoreLayout
+from skymetal.engine.store import CutoutStore, create_store
 from skymetal.train.plan import TrainPlan, make_plan
 from skymetal.train.recipe import TrainSettings
 

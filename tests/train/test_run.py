@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -67,7 +67,7 @@ def test_a_fold_that_fails_is_named_after_the_others_have_ended(client: Client, 
 def test_a_cluster_without_workers_is_not_waited_for_without_end(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     with (
-        LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
         pytest.raises(FoldsFailed, match="no worker for 1 s"),
     ):

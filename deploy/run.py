@@ -1,0 +1,42 @@
+"""A run: a job at work in its run directory, with the cluster it may start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skymetal.catalogs.targets import TargetList, open_targets
+from skymetal.deploy import run_directory as names
+from skymetal.deploy.cluster import LazyCluster
+from skymetal.deploy.config import Job
+from skymetal.deploy.run_directory import RunDirectory
+from skymetal.engine.store import STORE, CutoutStore, open_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A job in its run directory, with the cluster it may start."""
+
+    job: Job
+    directory: RunDirectory
+    cluster: LazyCluster
+
+    @property
+    def path(self) -> Path:
+        """The run directory's path."""
+        return self.directory.folder.path
+
+    @property
+    def targets(self) -> TargetList:
+        """The target list; InputError where select has not run."""
+        return open_targets(self.path / names.TARGETS)
+
+    @property
+    def store(self) -> CutoutStore:
+        """The finished cutout store; InputError where ingest has not ended."""
+        return open_store(self.path / STORE)
+
+    @property
+    def ensemble(self) -> Path:
+        """The folder of the ensemble that scores: the job's, or the one this run trains."""
+        return Path(self.job.score.ensemble) if self.job.score.ensemble else self.path / names.ENSEMBLE

@@ -1,0 +1,113 @@
+"""One shard: where it lies in the store's array, its bytes, and the checksum of each galaxy in it.
+
+zarr encodes and decodes a shard in memory; the file itself is written whole by the storage layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore
+
+from skymetal.engine.pixels import ImageSpec
+
+ATTRIBUTE = "skymetal"
+"""The group attribute that records a store's layout."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreLayout:
+    """What a store's array looks like and which target list it is for. Counts are in galaxies."""
+
+    image_spec: ImageSpec
+    num_targets: int
+    shard_size: int
+    chunk_size: int
+    targets_digest: str
+
+    @property
+    def num_blocks(self) -> int:
+        """How many shards, so how many blocks of work."""
+        return -(-self.num_targets // self.shard_size)
+
+    def rows(self, index: int) -> tuple[int, int]:
+        """Return the range of target rows, (start, stop), that shard ``index`` holds."""
+        return index * self.shard_size, min((index + 1) * self.shard_size, self.num_targets)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layout as the group attribute that records it."""
+        return {"format": _FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> StoreLayout:
+        """Return the layout that a group attribute records."""
+        spec = content["image_spec"] | {"bands": tuple(content["image_spec"]["bands"])}
+        values = {key: value for key, value in content.items() if key not in ("format", "image_spec")}
+        return cls(image_spec=ImageSpec(**spec), **values)
+
+
+def array_metadata(layout: StoreLayout) -> dict[str, bytes]:
+    """Return the metadata files of a store's group and array, by name."""
+    memory = MemoryStore()
+    group = zarr.create_group(memory, attributes={ATTRIBUTE: layout.to_json()})
+    _create_images(group, layout, layout.num_targets)
+    return {key: _get(memory, key) for key in ("zarr.json", "images/zarr.json")}
+
+
+def encode_shard(layout: StoreLayout, images_NHWC: NDArray[np.uint8]) -> bytes:
+    """Return a shard's bytes; the last shard of a store is filled up with zeros."""
+    memory = MemoryStore()
+    array = _create_images(zarr.create_group(memory), layout, layout.shard_size)
+    padded = np.zeros(array.shape, np.uint8)
+    padded[: len(images_NHWC)] = images_NHWC
+    array[...] = padded
+    return _get(memory, "images/c/0/0/0/0")
+
+
+def decode_shard(layout: StoreLayout, data: bytes, num_rows: int) -> NDArray[np.uint8]:
+    """Return the first num_rows cutouts of a shard, (n, H, W, C); raise an error of zarr's for torn bytes."""
+    memory = MemoryStore()
+    array = _create_images(zarr.create_group(memory), layout, layout.shard_size)
+    sync(memory.set("images/c/0/0/0/0", default_buffer_prototype().buffer.from_bytes(data)))
+    return np.asarray(array[:num_rows])
+
+
+def checksums(object_id_N: NDArray[np.int64], images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Return the CRC-32C of each galaxy: of its id's eight bytes, little endian, then its pixels."""
+    pairs = zip(object_id_N.astype("<i8"), np.ascontiguousarray(images_NHWC), strict=True)
+    return np.array([google_crc32c.extend(google_crc32c.value(i.tobytes()), p.tobytes()) for i, p in pairs], np.uint32)
+
+
+def _create_images(group: zarr.Group, layout: StoreLayout, num_rows: int) -> zarr.Array[Any]:
+    spec = layout.image_spec
+    frame = (spec.size_pix, spec.size_pix, len(spec.bands))
+    return group.create_array(
+        "images",
+        shape=(num_rows, *frame),
+        chunks=(layout.chunk_size, *frame),
+        shards=(layout.shard_size, *frame),
+        dtype="uint8",
+        # zstd's own checksum is off by default, and flipped bits then decode to wrong pixels without a word.
+        compressors=ZstdCodec(level=1, checksum=True),
+        fill_value=0,
+        # Else zarr drops chunks of zeros, and a shard of blank galaxies would be an empty file: like a torn one.
+        config={"write_empty_chunks": True},
+        dimension_names=("galaxy", "y", "x", "band"),
+    )
+
+
+def _get(memory: MemoryStore, key: str) -> bytes:
+    value = sync(memory.get(key, default_buffer_prototype()))
+    if value is None:
+        raise RuntimeError(f"zarr did not write {key}")
+    return bytes(value.to_bytes())
