@@ -50,7 +50,9 @@ class StoreLayout:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> StoreLayout:
-        """Return the layout that a group attribute records."""
+        """Return the layout that a group attribute records; raise ValueError for another version's."""
+        if content["format"] != _FORMAT:
+            raise ValueError(f"its format is {content['format']}, this version reads {_FORMAT}")
         spec = content["image_spec"] | {"bands": tuple(content["image_spec"]["bands"])}
         values = {key: value for key, value in content.items() if key not in ("format", "image_spec")}
         return cls(image_spec=ImageSpec(**spec), **values)

@@ -167,11 +167,11 @@ def open_store(path: Path) -> CutoutStore:
     folder = Folder(path)
     try:
         attributes = json.loads(folder.read("zarr.json"))["attributes"][ATTRIBUTE]
+        store = CutoutStore(folder, StoreLayout.from_json(attributes))
     except FileNotFoundError:
         raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path} is not a skymetal cutout store ({error})") from error
-    store = CutoutStore(folder, StoreLayout.from_json(attributes))
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(f"{path} is not a skymetal cutout store of this version ({error})") from error
     if not store.is_finished:
         raise InputError(f"the cutout store {path} is not finished; run `skymetal ingest` again, it resumes")
     return store
