@@ -63,6 +63,23 @@ def test_pandas_and_duckdb_read_what_skymetal_reads(undisturbed: Path) -> None:
     assert mean == pytest.approx(float(ours["oh_p50"].astype(float).mean()), rel=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword in NestedFrame:pandas.errors.Pandas4Warning")
+def test_lsdb_finds_the_galaxies_around_a_position(undisturbed: Path) -> None:
+    lsdb = pytest.importorskip("lsdb")
+    ours = skymetal.open_catalog(undisturbed).to_pandas()
+    centre = ours.iloc[len(ours) // 2]
+    found = lsdb.open_catalog(str(undisturbed / "catalogue")).cone_search(centre["ra"], centre["dec"], 2000)
+    ra, dec = np.radians(ours["ra"]), np.radians(ours["dec"])
+    ra0, dec0 = np.radians(centre["ra"]), np.radians(centre["dec"])
+    hav = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2
+    near = ours[np.degrees(2 * np.arcsin(np.sqrt(hav))) * 3600 <= 2000]
+    assert 1 < len(near) < len(ours)
+    assert sorted(found.compute()["object_id"]) == sorted(near["object_id"])
+    assert sorted(skymetal.open_catalog(undisturbed).cone(centre["ra"], centre["dec"], 2000)["object_id"].to_pylist()) == (
+        sorted(near["object_id"])
+    )
+
+
 def test_the_same_command_again_does_nothing_and_says_the_same(undisturbed: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
     result = runs.run("run", undisturbed.parent / "job.toml")
