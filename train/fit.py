@@ -85,8 +85,8 @@ def fit_fold(plan: TrainPlan, fold: int, report: Callable[[EpochReport], None]) 
     task = split(data, fold, own_pixels=plan.init == RANDOM_INIT)
     state = train_member(plan, fold, task, report)
 
-    weights = save({name: tensor.cpu().contiguous() for name, tensor in state.averaged.state_dict().items()})
-    predictions = encode_parquet(_predict_held_out(plan, fold, task, state.averaged))
+    weights = save({name: tensor.cpu().contiguous() for name, tensor in state.network.state_dict().items()})
+    predictions = encode_parquet(_predict_held_out(plan, fold, task, state.network))
     receipt = MemberReceipt(
         plan_digest=plan.digest,
         fold=fold,
@@ -131,7 +131,7 @@ def train_member(plan: TrainPlan, fold: int, task: FoldData, report: Callable[[E
             seed = stream_seed(plan.seed, fold, epoch)
             torch.manual_seed(seed)  # dropout
             train_rmse = _train_epoch(plan.recipe, state, task, torch.Generator().manual_seed(seed))
-            held_out_rmse = _held_out_rmse(state.averaged, task)
+            held_out_rmse = _held_out_rmse(state.network, task)
             state.history.append((train_rmse, held_out_rmse))
             report(
                 EpochReport(
@@ -173,7 +173,6 @@ def _train_epoch(recipe: Recipe, state: TrainState, task: FoldData, generator: t
         state.optimiser.step()
 
         step += 1
-        state.average(decay=min(1 - 1 / step, max(0.0, 1 - 1 / (recipe.ema_fraction * num_steps))))
         squares += (predicted_NK - truth_NK).detach()[:, 0].double().square().sum()
     return float(np.sqrt(squares.item() / num_train) * task.label_std_K[0])
 

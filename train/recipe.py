@@ -16,8 +16,7 @@ class Recipe:
     """How one member is trained: AdamW on the Huber loss of standardised labels, one cycle of the learning rate.
 
     Every image is drawn anew each epoch: one of eight dihedral states, then zoom, rotation and shift, each
-    uniform within ± its maximum. The member is the running average of the weights over about the last
-    ema_fraction of all steps.
+    uniform within ± its maximum.
     """
 
     name: str
@@ -26,7 +25,6 @@ class Recipe:
     max_lr: float
     weight_decay: float
     warmup_fraction: float
-    ema_fraction: float
     max_zoom: float
     max_rotation_deg: float
     max_shift: float
@@ -39,7 +37,6 @@ MODERN = Recipe(
     max_lr=2e-3,
     weight_decay=0.05,
     warmup_fraction=0.25,
-    ema_fraction=0.05,
     max_zoom=0.1,
     max_rotation_deg=10.0,
     max_shift=0.03,

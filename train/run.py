@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import queue
 import threading
 import time
@@ -47,7 +48,7 @@ def train_folds(plan: TrainPlan, client: Client, *, patience_seconds: float = 30
     left = [f for f in range(plan.num_folds) if find_receipt(ensemble, f, plan_digest=plan.digest) is None]
     topic = f"skymetal-train-{uuid.uuid4().hex}"
     arrivals: queue.SimpleQueue[EpochReport] = queue.SimpleQueue()
-    client.subscribe_topic(topic, lambda event: arrivals.put(EpochReport(**event[1])))
+    client.subscribe_topic(topic, lambda event: arrivals.put(EpochReport(**json.loads(event[1]))))
     futures = {client.submit(_run_fold, plan, fold, topic, pure=False): fold for fold in left}
     failures: dict[int, str] = {}
     told: set[tuple[int, int]] = set()
@@ -110,7 +111,8 @@ def _run_fold(plan: TrainPlan, fold: int, topic: str) -> FoldOutcome:
 
         def report(epoch: EpochReport) -> None:
             reports.append(epoch)
-            worker.log_event(topic, dataclasses.asdict(epoch))
+            # As text: to a dict Dask adds a key of its own.
+            worker.log_event(topic, json.dumps(dataclasses.asdict(epoch)))
 
         with _one_fold_at_a_time:
             torch.set_num_threads(worker.state.nthreads)

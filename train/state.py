@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import pickle
 from dataclasses import dataclass, field
@@ -19,25 +18,14 @@ from skymetal.train.recipe import RANDOM_INIT
 
 @dataclass(kw_only=True)
 class TrainState:
-    """What an epoch changes; all of it is in the checkpoint. averaged is the member to be.
+    """What an epoch changes; all of it is in the checkpoint.
 
     history is (train_rmse, held_out_rmse) of each epoch done, dex.
     """
 
     network: MetallicityNet
-    averaged: MetallicityNet
     optimiser: torch.optim.AdamW
     history: list[tuple[float, float]] = field(default_factory=list)
-
-    def average(self, *, decay: float) -> None:
-        """Move the averaged weights, and batch norm's running statistics, towards the network's."""
-        with torch.no_grad():
-            source = self.network.state_dict()
-            for name, tensor in self.averaged.state_dict().items():
-                if tensor.is_floating_point():
-                    tensor.lerp_(source[name], 1 - decay)
-                else:
-                    tensor.copy_(source[name])
 
 
 def training_format(device: torch.device) -> torch.memory_format:
@@ -58,7 +46,7 @@ def start_training(plan: TrainPlan, fold: int, device: torch.device) -> TrainSta
     free = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": plan.recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=plan.recipe.max_lr, fused=True)
-    return TrainState(network=network, averaged=copy.deepcopy(network).eval(), optimiser=optimiser)
+    return TrainState(network=network, optimiser=optimiser)
 
 
 def write_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
@@ -67,7 +55,6 @@ def write_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
     content = {
         "plan_digest": plan.digest,
         "network": state.network.state_dict(),
-        "averaged": state.averaged.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "history": state.history,
     }
@@ -90,7 +77,6 @@ def restore_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
     if content["plan_digest"] != plan.digest:
         return
     state.network.load_state_dict(content["network"])
-    state.averaged.load_state_dict(content["averaged"])
     state.optimiser.load_state_dict(content["optimiser"])
     state.history = list(content["history"])
 

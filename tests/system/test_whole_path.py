@@ -75,9 +75,9 @@ def test_lsdb_finds_the_galaxies_around_a_position(undisturbed: Path) -> None:
     near = ours[np.degrees(2 * np.arcsin(np.sqrt(hav))) * 3600 <= 2000]
     assert 1 < len(near) < len(ours)
     assert sorted(found.compute()["object_id"]) == sorted(near["object_id"])
-    assert sorted(skymetal.open_catalog(undisturbed).cone(centre["ra"], centre["dec"], 2000)["object_id"].to_pylist()) == (
-        sorted(near["object_id"])
-    )
+    assert sorted(
+        skymetal.open_catalog(undisturbed).cone(centre["ra"], centre["dec"], 2000)["object_id"].to_pylist()
+    ) == (sorted(near["object_id"]))
 
 
 def test_the_same_command_again_does_nothing_and_says_the_same(undisturbed: Path) -> None:

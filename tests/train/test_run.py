@@ -38,7 +38,11 @@ def test_every_epoch_of_every_fold_is_told_once_and_a_second_call_has_nothing_to
     client: Client, tmp_path: Path
 ) -> None:
     plan = tiny_plan(tmp_path)
-    told = [(report.fold, report.epoch) for report in train_folds(plan, client)]
+    told = []
+    for report in train_folds(plan, client):
+        if not told:
+            assert not members(plan), "an epoch is told when it ends, not when its fold does"
+        told.append((report.fold, report.epoch))
     assert sorted(told) == epochs(plan)
     assert list(members(plan)) == ["fold0.json", "fold1.json"]
     assert list(train_folds(plan, client)) == []

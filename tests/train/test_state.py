@@ -22,17 +22,6 @@ def test_the_start_depends_on_seed_and_fold_alone(tmp_path: Path) -> None:
     assert not torch.equal(start_training(replace(plan, seed=2), 0, CPU).network.conv1.weight, first)
 
 
-def test_the_average_moves_part_of_the_way_and_takes_the_norms_statistics_along(tmp_path: Path) -> None:
-    state = start_training(tiny_plan(tmp_path), 0, CPU)
-    before = state.averaged.conv1.weight.clone()
-    with torch.no_grad():
-        state.network.conv1.weight += 1
-        state.network.bn1.running_mean.fill_(4.0)  # type: ignore[union-attr]
-    state.average(decay=0.75)
-    assert torch.allclose(state.averaged.conv1.weight, before + 0.25)
-    assert torch.allclose(state.averaged.bn1.running_mean, torch.ones(64))  # type: ignore[arg-type]
-
-
 def test_another_plans_checkpoint_is_ignored_and_a_damaged_one_named(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     state = start_training(plan, 0, CPU)
