@@ -20,7 +20,7 @@ from skymetal.catalogs import hats
 from skymetal.catalogs.edition import PLAIN_PROPERTIES, Edition, PublishProgress, build_edition
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import Manifest
-from skymetal.catalogs.storage import TEMPORARY_PREFIX, Folder
+from skymetal.catalogs.storage import TEMPORARY_PREFIX, Folder, flush_folder
 
 LINK = "catalogue"
 VERSIONS = "versions"
@@ -92,7 +92,7 @@ def publish(
         yield from build_edition(edition, run_dir, f"{VERSIONS}/{BUILDING_PREFIX}{version}")
         _flush_tree(versions / f"{BUILDING_PREFIX}{version}")
         os.rename(versions / f"{BUILDING_PREFIX}{version}", versions / version)
-        _flush(versions)
+        flush_folder(versions)
     replace_link(run_dir, LINK, f"{VERSIONS}/{version}")
     yield PublishReceipt(
         path=place,
@@ -109,7 +109,7 @@ def replace_link(folder: Folder, name: str, target: str) -> None:
     temporary.unlink(missing_ok=True)
     os.symlink(target, temporary)
     os.replace(temporary, folder.path / name)
-    _flush(folder.path)
+    flush_folder(folder.path)
 
 
 def _num_partitions(version: Folder) -> int:
@@ -120,12 +120,4 @@ def _num_partitions(version: Folder) -> int:
 def _flush_tree(root: Path) -> None:
     """Flush every folder of a tree to the disk; its files were flushed when they were written."""
     for path, _, _ in os.walk(root):
-        _flush(Path(path))
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush_folder(Path(path))

@@ -63,7 +63,7 @@ class Folder:
         """Write a file whole, replacing any older one in one step."""
         temporary = self._write_temporary(name, data)
         os.replace(temporary, self.path / name)
-        _flush_folder((self.path / name).parent)
+        flush_folder((self.path / name).parent)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a file whole unless one is there; return whether this call made it."""
@@ -74,7 +74,7 @@ class Folder:
             return False
         finally:
             temporary.unlink()
-        _flush_folder((self.path / name).parent)
+        flush_folder((self.path / name).parent)
         return True
 
     def remove(self, name: str) -> None:
@@ -134,7 +134,8 @@ def commit_receipt(folder: Folder, name: str, receipt: bytes) -> None:
         raise RuntimeError(f"{folder}/{name}: another worker committed a different result for the same work")
 
 
-def _flush_folder(path: Path) -> None:
+def flush_folder(path: Path) -> None:
+    """Make sure that the names in a folder are on the disk; its files are flushed when they are written."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

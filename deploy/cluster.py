@@ -30,7 +30,6 @@ DASK_CONFIG = {
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.gil.enabled": False,
-    "logging": {"distributed": "error"},
 }
 
 
@@ -90,6 +89,7 @@ def _start(settings: ClusterSettings, scratch: Path) -> Any:
         "host": "127.0.0.1",
         "dashboard_address": _LOOPBACK,  # left out, the dashboard listens on every interface
         "local_directory": str(scratch),
+        "silence_logs": logging.ERROR,  # a worker that dies and is replaced is no news to the user
     }
     if settings.kind == "local-cuda" or (settings.kind == "auto" and _num_gpus() > 0):
         logger.info("starting one worker a GPU")

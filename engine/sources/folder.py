@@ -41,7 +41,10 @@ class FolderSource:
         if "{object_id}" not in self.pattern:
             raise InputError(f"[images] pattern must contain {{object_id}}, got {self.pattern!r}")
         if not any(path.is_file() for path in folder.glob(self.pattern.replace("{object_id}", "*"))):
-            raise InputError(f"[images] folder {folder} holds no file like {self.pattern!r}; check folder and pattern")
+            there = next((path.name for path in sorted(folder.iterdir())[:1]), "nothing")
+            raise InputError(
+                f"[images] folder {folder} holds no file like {self.pattern!r}, but {there}; check folder and pattern"
+            )
 
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Yield one cutout a target; a file that is missing or bad gives its reason."""
