@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from skymetal.catalogs import hats
 from skymetal.catalogs.cone import check_cone, cone_ranges, separation_arcsec
 from skymetal.catalogs.edition import PLAIN_PROPERTIES
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, missing_column
 from skymetal.catalogs.publish import BUILDING_PREFIX, LINK, VERSIONS
 from skymetal.catalogs.storage import open_folder
 
@@ -61,9 +60,7 @@ class Catalog:
         names = list(self.schema.names if columns is None else columns)
         for name in names:
             if name not in self.schema.names:
-                near = difflib.get_close_matches(name, self.schema.names, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.schema.names)}"
-                raise InputError(f"{self.path} has no column {name!r}; {hint}")
+                raise missing_column(str(self.path), name, self.schema.names)
         table = self._read(columns=names)
         if table.num_rows != self.num_rows:
             raise RuntimeError(f"{self.path} is damaged: it holds {table.num_rows} rows, not {self.num_rows}")

@@ -1,4 +1,11 @@
-"""The one error that is the user's to mend."""
+"""The one error that is the user's to mend, and the words it is told in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+NUM_NAMES_SHOWN = 12
 
 
 class InputError(ValueError):
@@ -7,3 +14,23 @@ class InputError(ValueError):
     Its text is one sentence that says where, what, what was found instead, and what to do. The command
     line prints it alone and exits with 2; nothing was lost, and nothing was half done.
     """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown name: the nearest known one, or what is known."""
+    names = list(known)
+    lower = {other.lower(): other for other in reversed(names)}
+    near = difflib.get_close_matches(name.lower(), list(lower), n=1)
+    if near:
+        return f"did you mean {lower[near[0]]!r}?"
+    return f"there is {', '.join(names[:NUM_NAMES_SHOWN])}{', …' if len(names) > NUM_NAMES_SHOWN else ''}"
+
+
+def missing_column(where: str, name: str, known: Iterable[str]) -> InputError:
+    """Return the error for a column that is not there."""
+    return InputError(f"{where} has no column {name!r}; {did_you_mean(name, known)}")
+
+
+def printable(text: str) -> str:
+    """Return text whose control characters are spelt out: a name from a file must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 
 MANIFEST = "manifest.json"
@@ -22,8 +23,9 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PartReceipt:
-    """Proof that block ``index`` is done: how many rows went where, and the digest of the part's file."""
+    """Proof that block ``index`` is done by the run of that digest: how many rows went where, and the part's file."""
 
+    run_digest: str
     index: int
     num_rows: int
     num_quarantined: int
@@ -85,7 +87,7 @@ def encode_parquet(table: pa.Table, *, row_group_size: int | None = None) -> byt
     return buffer.getvalue()
 
 
-def commit_part(folder: Folder, index: int, table: pa.Table, *, num_quarantined: int) -> PartReceipt:
+def commit_part(folder: Folder, index: int, table: pa.Table, *, num_quarantined: int, run_digest: str) -> PartReceipt:
     """Write one part and its receipt; doing it twice is harmless.
 
     Raises RuntimeError when another worker committed different rows for the same block.
@@ -93,6 +95,7 @@ def commit_part(folder: Folder, index: int, table: pa.Table, *, num_quarantined:
     data = encode_parquet(table)
     file = f"part-{index:06d}-{digest(data)[:12]}.parquet"
     receipt = PartReceipt(
+        run_digest=run_digest,
         index=index,
         num_rows=table.num_rows,
         num_quarantined=num_quarantined,
@@ -105,25 +108,42 @@ def commit_part(folder: Folder, index: int, table: pa.Table, *, num_quarantined:
     return receipt
 
 
-def find_receipt(folder: Folder, index: int) -> PartReceipt | None:
-    """Return the receipt of a block, or None where it is not done."""
+def find_receipt(folder: Folder, index: int, *, run_digest: str) -> PartReceipt | None:
+    """Return the receipt of a block, or None where it is not done, or its part's file is lost.
+
+    Raises InputError where another run made the part, RuntimeError for a receipt that cannot be read.
+    """
+    name = _receipt_name(index)
     try:
-        return PartReceipt(**json.loads(folder.read(_receipt_name(index))))
+        receipt = PartReceipt(**json.loads(folder.read(name)))
     except FileNotFoundError:
         return None
+    except (TypeError, ValueError) as error:
+        raise RuntimeError(f"{folder}/{name} is damaged; delete it and run `skymetal score` again") from error
+    if receipt.run_digest != run_digest:
+        raise InputError(
+            f"{folder} holds parts that were scored with another model, store or setting ({name}); "
+            f"name another [job] run_dir, or delete {folder}"
+        )
+    is_there = folder.exists(receipt.file) and folder.size(receipt.file) == receipt.num_bytes
+    return receipt if is_there else None
 
 
-def done_blocks(folder: Folder) -> set[int]:
-    """Return the indices that have a receipt: what is left to do is set subtraction."""
-    return {int(name.removeprefix("receipts/").removesuffix(".json")) for name in folder.names("receipts/*.json")}
+def missing_blocks(folder: Folder, num_blocks: int, *, run_digest: str) -> list[int]:
+    """Return the blocks that are not done: what is left to do is set subtraction. Raises as find_receipt does."""
+    return [index for index in range(num_blocks) if find_receipt(folder, index, run_digest=run_digest) is None]
 
 
 def read_part(folder: Folder, receipt: PartReceipt) -> pa.Table:
-    """Return one part's rows; raise RuntimeError where the file is not what its receipt says."""
-    data = folder.read(receipt.file)
+    """Return one part's rows; raise RuntimeError where the file is lost or not what its receipt says."""
+    try:
+        data = folder.read(receipt.file)
+    except FileNotFoundError:
+        raise RuntimeError(f"{folder}/{receipt.file} is lost; run `skymetal score` again") from None
     if digest(data) != receipt.digest:
         raise RuntimeError(
-            f"{folder}/{receipt.file} is damaged: its digest is not its receipt's; delete it and score again"
+            f"{folder}/{receipt.file} is damaged: it is not what its receipt says; "
+            "delete it and run `skymetal score` again"
         )
     return pq.read_table(pa.BufferReader(data))
 
@@ -133,7 +153,7 @@ def write_manifest(folder: Folder, num_blocks: int, *, run_digest: str) -> Manif
 
     Raises RuntimeError when blocks are missing. A lost manifest is made again by the same call.
     """
-    receipts = [find_receipt(folder, index) for index in range(num_blocks)]
+    receipts = [find_receipt(folder, index, run_digest=run_digest) for index in range(num_blocks)]
     missing = [index for index, receipt in enumerate(receipts) if receipt is None]
     if missing:
         raise RuntimeError(f"{len(missing)} of {num_blocks} blocks are not done, the first is {missing[0]}")
@@ -144,10 +164,13 @@ def write_manifest(folder: Folder, num_blocks: int, *, run_digest: str) -> Manif
 
 
 def read_manifest(folder: Folder) -> Manifest:
-    """Return the manifest of a finished pass; raise FileNotFoundError where there is none."""
-    content = json.loads(folder.read(MANIFEST))
-    receipts = tuple(PartReceipt(**row) for row in content["receipts"])
-    return Manifest(run_digest=content["run_digest"], receipts=receipts)
+    """Return the manifest of a finished pass; raise FileNotFoundError where there is none, RuntimeError if damaged."""
+    try:
+        content = json.loads(folder.read(MANIFEST))
+        receipts = tuple(PartReceipt(**row) for row in content["receipts"])
+        return Manifest(run_digest=content["run_digest"], receipts=receipts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RuntimeError(f"{folder}/{MANIFEST} is damaged; run `skymetal score`, which makes it again") from error
 
 
 def _receipt_name(index: int) -> str:

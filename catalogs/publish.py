@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.edition import PLAIN_PROPERTIES, Edition, PublishProgress, build_edition
@@ -85,12 +86,14 @@ def publish(
         provenance=provenance,
     )
     version = edition.version
-    if not run_dir.exists(f"{VERSIONS}/{version}"):
-        versions = run_dir.path / VERSIONS
+    versions = run_dir.path / VERSIONS
+    if not _is_whole(versions / version):
         for leftover in versions.glob(f"{BUILDING_PREFIX}*"):
             shutil.rmtree(leftover)
         yield from build_edition(edition, run_dir, f"{VERSIONS}/{BUILDING_PREFIX}{version}")
         _flush_tree(versions / f"{BUILDING_PREFIX}{version}")
+        if (versions / version).exists():  # a file of it was lost: it makes way
+            os.rename(versions / version, versions / f"{BUILDING_PREFIX}{version}-damaged")
         os.rename(versions / f"{BUILDING_PREFIX}{version}", versions / version)
         flush_folder(versions)
     replace_link(run_dir, LINK, f"{VERSIONS}/{version}")
@@ -110,6 +113,16 @@ def replace_link(folder: Folder, name: str, target: str) -> None:
     os.symlink(target, temporary)
     os.replace(temporary, folder.path / name)
     flush_folder(folder.path)
+
+
+def _is_whole(version: Path) -> bool:
+    """Tell whether a version is there with every file that its ``_metadata`` names; its contents are not read."""
+    if not all((version / name).is_file() for name in (hats.METADATA, hats.COMMON_METADATA)):
+        return False
+    groups = pq.read_metadata(version / hats.METADATA)
+    files = {groups.row_group(index).column(0).file_path for index in range(groups.num_row_groups)}
+    small = [hats.PROPERTIES, hats.PARTITION_INFO] if not (version / PLAIN_PROPERTIES).is_file() else []
+    return all((version / name).is_file() for name in (*files, *small))
 
 
 def _num_partitions(version: Folder) -> int:

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, missing_column
 from skymetal.catalogs.healpix import valid_positions
 from skymetal.catalogs.inputs import refuse_other_inputs
 from skymetal.catalogs.simulated import simulate_survey
 from skymetal.catalogs.storage import Folder, file_digest
-from skymetal.catalogs.tables import missing_column, read_table
+from skymetal.catalogs.tables import read_table
 from skymetal.catalogs.targets import TargetList, open_targets, write_targets
 
 SIMULATED = "simulated"
@@ -114,13 +114,14 @@ def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) ->
     else:
         tables = [_rename(read_table(Path(path)), settings.columns, path) for path in settings.tables]
         table = pa.concat_tables(tables, promote_options="permissive")
-    table = _null_sentinels(_with_positions(_with_object_id(table)))
     rows_in = table.num_rows
+    if rows_in == 0:
+        raise InputError(f"the survey table has no rows: {', '.join(settings.tables)}; give one with galaxies")
+    table = _null_sentinels(_with_positions(_with_object_id(table)))
     table, removed = _apply_cuts(table, settings.cuts)
     if table.num_rows == 0:
-        raise InputError(
-            f"no galaxy is left of {rows_in} after the cuts: {removed}; check the table's columns and units"
-        )
+        why = ", ".join(f"'{cut['cut']}' removed {cut['num_removed']}" for cut in removed if cut["num_removed"])
+        raise InputError(f"no galaxy is left of {rows_in}: {why}; check the table's columns and units")
     selection = {
         "survey": settings.survey,
         "rows_in": rows_in,
@@ -170,8 +171,13 @@ def _rename(table: pa.Table, columns: dict[str, str], path: str) -> pa.Table:
 def _with_object_id(table: pa.Table) -> pa.Table:
     position = table.column_names.index("object_id")
     column = table["object_id"]
-    if pa.types.is_floating(column.type):
-        raise InputError("object_id is a floating-point column, which cannot hold 19 digits; give integers")
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        # "0012" would become 12, and no longer be the name of its image.
+        odd = column.filter(pc.invert(pc.match_substring_regex(column, r"^(0|-?[1-9][0-9]*)$")))
+        if len(odd.drop_null()):
+            raise InputError(f"object_id must be an integer, got {odd.drop_null()[0].as_py()!r}")
+    elif not pa.types.is_integer(column.type):
+        raise InputError(f"object_id must be an integer of up to 19 digits, but its column is of type {column.type}")
     try:
         column = pc.cast(column, pa.int64())
     except pa.ArrowInvalid as error:
@@ -183,10 +189,10 @@ def _with_object_id(table: pa.Table) -> pa.Table:
 
 def _with_positions(table: pa.Table) -> pa.Table:
     for name in {"ra", "dec"} & set(table.column_names):
-        try:
-            column = pc.cast(table[name], pa.float64())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"{name} must be in decimal degrees: {error}") from error
+        kind = table[name].type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+            raise InputError(f"{name} must be in decimal degrees, but its column is of type {kind}")
+        column = pc.cast(table[name], pa.float64())
         table = table.set_column(table.column_names.index(name), name, column)
     return table
 
@@ -194,7 +200,7 @@ def _with_positions(table: pa.Table) -> pa.Table:
 def _null_sentinels(table: pa.Table) -> pa.Table:
     for position, name in enumerate(table.column_names):
         column = table[name]
-        if pa.types.is_floating(column.type):
-            measured = pc.not_equal(column, SENTINEL)
+        if pa.types.is_floating(column.type) or (pa.types.is_signed_integer(column.type) and name != "object_id"):
+            measured = pc.not_equal(pc.cast(column, pa.float64(), safe=False), SENTINEL)
             table = table.set_column(position, name, pc.if_else(measured, column, pa.scalar(None, column.type)))
     return table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +39,6 @@ def read_table(path: Path) -> pa.Table:
     if repeated:
         raise InputError(f"table {path} has more than one column {repeated[0]!r}; keep one of them")
     return table
-
-
-def missing_column(where: str, name: str, known: Iterable[str]) -> InputError:
-    """Return the error for a column that is not there; it names the nearest one that is."""
-    names = list(known)
-    near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1)
-    hint = next((f"; did you mean {n!r}?" for n in names if near and n.lower() == near[0]), "")
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return InputError(f"{where} has no column {name!r}{hint} (its columns: {shown})")
 
 
 def _read_fits(path: Path) -> pa.Table:

@@ -32,7 +32,12 @@ class TargetList:
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.path)
+        try:
+            return pq.ParquetFile(self.path)
+        except (pa.ArrowException, OSError) as error:
+            raise RuntimeError(
+                f"{self.path} is damaged ({error}); delete it and run `skymetal select` again"
+            ) from error
 
     @cached_property
     def digest(self) -> str:
@@ -74,9 +79,9 @@ def write_targets(folder: Folder, name: str, table: pa.Table, *, selection: dict
     """
     _refuse_repeats(table["object_id"])
     front = ["object_id"]
+    table = table.select([n for n in table.column_names if n != "_healpix_29"])  # another's order is not ours
     if {"ra", "dec"} <= set(table.column_names):
         index = healpix29(table["ra"].to_numpy(), table["dec"].to_numpy())
-        table = table.select([n for n in table.column_names if n != "_healpix_29"])
         table = table.append_column("_healpix_29", pa.array(index))
         front = ["object_id", "ra", "dec", "_healpix_29"]
     rest = [name for name in table.column_names if name not in front]

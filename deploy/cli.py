@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import pyarrow as pa
+import pyarrow.csv
 
 import skymetal
 from skymetal.catalogs.catalog import open_catalog
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.tables import read_table
 from skymetal.deploy import steps
 from skymetal.deploy.cluster import LazyCluster
@@ -33,7 +35,7 @@ class _Group(click.Group):
         try:
             return super().invoke(context)
         except InputError as error:
-            _stop(f"skymetal: {error}", code=2)
+            _stop(f"skymetal: {printable(str(error))}", code=2)
         except KeyboardInterrupt:
             _stop("skymetal: stopped; the same command goes on from here", code=130)
         except BrokenPipeError:
@@ -42,8 +44,9 @@ class _Group(click.Group):
             raise
         except Exception as error:
             first = (str(error).splitlines() or [""])[0]
-            notes = getattr(error, "__notes__", [])
-            _stop("\n".join([f"skymetal: {type(error).__name__}: {first}", *notes]), code=1)
+            # Our own sentences need no label; of others' errors the kind is half of what is known.
+            kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+            _stop("\n".join([f"skymetal: {kind}{printable(first)}", *getattr(error, "__notes__", [])]), code=1)
 
 
 def _stop(text: str, *, code: int) -> None:
@@ -51,11 +54,13 @@ def _stop(text: str, *, code: int) -> None:
     sys.exit(code)
 
 
+_set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file."
+)
+
+
 def _job_options(command: Command) -> Command:
-    command = click.option(
-        "--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file."
-    )(command)
-    return click.argument("job", type=click.Path(path_type=Path))(command)
+    return click.argument("job", type=click.Path(path_type=Path))(_set_option(command))
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,10 +77,10 @@ def main() -> None:
 @click.option(
     "--out", default="skymetal-demo", show_default=True, type=click.Path(path_type=Path), help="Run directory."
 )
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the demo.")
+@_set_option
 def demo(out: Path, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
-    run_steps(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]), list(steps.STEPS))
+    _run(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]), list(steps.STEPS))
     say(f"\nLook at     {out / 'figures' / 'new_simulated.png'}")
     say(f"Query       skymetal catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'")
     say(f"In Python   skymetal.open_catalog({str(out)!r}).to_pandas()")
@@ -85,14 +90,14 @@ def demo(out: Path, assignments: tuple[str, ...]) -> None:
 @_job_options
 def run(job: Path, assignments: tuple[str, ...]) -> None:
     """Everything that is not done yet: select, ingest, train, score, publish, evaluate."""
-    run_steps(read_job(job, assignments), list(steps.STEPS))
+    _run(read_job(job, assignments), list(steps.STEPS))
 
 
 def _add_step(name: str, help_text: str) -> None:
     @main.command(name=name, help=help_text)
     @_job_options
     def step(job: Path, assignments: tuple[str, ...]) -> None:
-        run_steps(read_job(job, assignments), [name])
+        _run(read_job(job, assignments), [name])
 
 
 _add_step("select", "Survey tables to target list; every cut counted.")
@@ -106,16 +111,14 @@ _add_step("publish", "Parts to catalogue.")
 @click.argument("job_or_table", type=click.Path(path_type=Path))
 @click.option("--truth", help="Column of the true 12+log(O/H), when evaluating a table.")
 @click.option("--prediction", help="Column of the predicted 12+log(O/H), when evaluating a table.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file."
-)
+@_set_option
 def evaluate(job_or_table: Path, truth: str | None, prediction: str | None, assignments: tuple[str, ...]) -> None:
     """Predictions against the truth: of a job, or of any table with --truth and --prediction.
 
     Prints RMSE, NMAD, median bias and R² with their 95 % intervals, and the outliers (|Δ| > 0.2 dex).
     """
     if job_or_table.suffix == ".toml":
-        run_steps(read_job(job_or_table, assignments), ["evaluate"])
+        _run(read_job(job_or_table, assignments), ["evaluate"])
         return
     if not (truth and prediction):
         raise InputError("evaluating a table needs --truth COLUMN and --prediction COLUMN")
@@ -162,25 +165,24 @@ def cone(path: Path, ra: float, dec: float, radius_arcsec: float, form: str) -> 
     _show(open_catalog(path).cone(ra, dec, radius_arcsec), form)
 
 
-def run_steps(job: Job, names: list[str]) -> None:
-    """Run the named steps of a job, in order, in its run directory."""
+def _run(job: Job, names: list[str]) -> None:
     with (
         hold_run_directory(job) as directory,
         LazyCluster(job.cluster, scratch=directory.folder.path / "scratch") as cluster,
     ):
-        for name in names:
-            steps.run_step(Run(job=job, directory=directory, cluster=cluster), name)
+        steps.run_steps(Run(job=job, directory=directory, cluster=cluster), names)
 
 
 def _words(field: Any, key: bytes) -> str:
     return str((field.metadata or {}).get(key, b"").decode())
 
 
-def _show(table: Any, form: str) -> None:
+def _show(table: pa.Table, form: str) -> None:
     if form == "csv":
-        click.echo(table.to_pandas().to_csv(index=False), nl=False)
+        pyarrow.csv.write_csv(table, sys.stdout.buffer)
         return
-    rows = [[_cell(value) for value in row.values()] for row in table.slice(0, MAX_ROWS_SHOWN).to_pylist()]
+    shown = table.slice(0, MAX_ROWS_SHOWN)
+    rows = list(zip(*([_cell(value) for value in column.to_pylist()] for column in shown.columns), strict=True))
     click.echo(format_table(table.column_names, rows))
     if table.num_rows > MAX_ROWS_SHOWN:
         click.echo(f"… {table.num_rows - MAX_ROWS_SHOWN} more rows; --format csv prints all")
@@ -189,7 +191,7 @@ def _show(table: Any, form: str) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else str(value)
+    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else printable(str(value))
 
 
 if __name__ == "__main__":

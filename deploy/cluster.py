@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,8 +71,9 @@ class LazyCluster:
     def client(self) -> Client:
         """Return the client, starting scheduler and workers at the first call."""
         if self._client is None:
-            self._cluster = _start(self._settings, self._scratch)
-            self._client = Client(self._cluster)
+            with _interrupts_for_us_alone():
+                self._cluster = _start(self._settings, self._scratch)
+                self._client = Client(self._cluster)
         return self._client
 
     def __enter__(self) -> LazyCluster:
@@ -81,6 +86,21 @@ class LazyCluster:
             self._client.close()
             self._cluster.close()
         self._config.__exit__(kind, error, trace)
+
+
+@contextmanager
+def _interrupts_for_us_alone() -> Iterator[None]:
+    """Start threads and processes that never see Ctrl-C: they are closed in order, by us.
+
+    A blocked signal stays blocked in what is started meanwhile, and reaches this thread when the block ends. The
+    resource tracker of multiprocessing lifts the block when it starts, so it is started first.
+    """
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(settings: ClusterSettings, scratch: Path) -> Any:

@@ -6,7 +6,6 @@ Each section is a dataclass owned by the folder that uses it; here its fields ar
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 import types
 import typing
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, did_you_mean
 from skymetal.catalogs.publish import CatalogSettings
 from skymetal.catalogs.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
@@ -77,7 +76,7 @@ def read_job(path: Path, assignments: Iterable[str] = ()) -> Job:
         values.setdefault(name, {}).update(assigned[name])
     for name in values:
         if name not in sections:
-            raise InputError(f"{path} has an unknown section [{name}]{_near(name, sections)}")
+            raise InputError(f"{path} has an unknown section [{name}]; {did_you_mean(name, sections)}")
     return Job(**{name: _section(name, cls, values.get(name, {})) for name, cls in sections.items()})
 
 
@@ -88,7 +87,7 @@ def _section(name: str, cls: type[Section], values: Mapping[str, Any]) -> Sectio
     hints = typing.get_type_hints(cls)
     for key in values:
         if key not in fields:
-            raise InputError(f"[{name}] has no key '{key}'{_near(key, fields)}")
+            raise InputError(f"[{name}] has no key '{key}'; {did_you_mean(key, fields)}")
     required = [k for k, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING]
     for key in required:
         if key not in values:
@@ -150,12 +149,6 @@ def _absolute(value: Any, base: Path) -> Any:
     if not isinstance(value, str) or "://" in value:
         return value
     return str(base / Path(value).expanduser())
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; it knows {', '.join(names)}"
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import pyarrow as pa
 
 from skymetal.catalogs.catalog import open_catalog
-from skymetal.catalogs.tables import missing_column
+from skymetal.catalogs.errors import InputError, missing_column
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say
 from skymetal.deploy.run import Run
@@ -32,7 +32,7 @@ def evaluate(run: Run) -> None:
         figure = draw_evaluation(comparison.truth_N, comparison.prediction_N, title=comparison.title)
         folder.write(f"{names.FIGURES}/{comparison.name}.png", figure)
     numbers = [comparison.to_json() for comparison in comparisons]
-    folder.write(names.EVALUATION, json.dumps(numbers, sort_keys=True, indent=1).encode())
+    folder.write(names.EVALUATION, json.dumps(numbers, sort_keys=True, indent=1, allow_nan=False).encode())
     say(f"evaluate: numbers in {run.path / names.EVALUATION}, figures in {run.path / names.FIGURES}")
 
 
@@ -50,6 +50,9 @@ def evaluate_table(table: pa.Table, *, truth: str, prediction: str, name: str) -
     for column in (truth, prediction):
         if column not in table.column_names:
             raise missing_column(f"table {name}", column, table.column_names)
+        kind = table[column].type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise InputError(f"table {name}: column {column!r} is of type {kind}, not a number; name another column")
     return format_comparisons(
         [compare("table", f"{name}: {prediction} against {truth}", table[truth], table[prediction])]
     )

@@ -33,6 +33,7 @@ from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
 from skymetal.engine.store import STORE
 from skymetal.train.card import CARD, describe_ensemble, write_ensemble
+from skymetal.train.data import read_labels
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.plan import TrainPlan, make_plan
 from skymetal.train.run import train_folds
@@ -58,9 +59,9 @@ def ingest(run: Run) -> None:
     plan.check()
     inputs = asdict(run.job.images) | {"targets": plan.targets.digest, "seed": run.job.job.seed}
     claim_inputs(run.directory.folder, "ingest", inputs)
-    if not plan.store.is_finished:
+    missing = plan.missing_blocks()
+    if missing or not plan.store.is_finished:
         receipts = ingest_targets(plan, run.cluster.client())
-        missing = plan.missing_blocks()
         total = sum(stop - start for start, stop in map(plan.store.layout.rows, missing))
         for _ in track(
             receipts, title="ingest", total=total, unit="galaxies", amount=lambda r: r.num_stored + r.num_quarantined
@@ -76,6 +77,11 @@ def ingest(run: Run) -> None:
         f"ingest: {run.store.num_targets} targets = {run.store.num_targets - len(rejects)} stored "
         f"+ {len(rejects)} quarantined{f' ({why}; see {names.QUARANTINE})' if why else ''}"
     )
+    if len(rejects) == run.store.num_targets:
+        raise InputError(
+            f"no target has a usable image ({why}); mend [images] and name another [job] run_dir: "
+            f"{run.path / names.QUARANTINE} has the reason for each"
+        )
 
 
 def train(run: Run) -> None:
@@ -183,8 +189,15 @@ def publish(run: Run) -> None:
     say(f"publish: {receipt.num_rows} rows in {receipt.num_partitions} partitions ({kind}) at {receipt.path}")
 
 
-def run_step(run: Run, name: str) -> None:
-    """Run one step by its name, recording when it began and ended."""
+def run_steps(run: Run, steps: list[str]) -> None:
+    """Run the named steps in order."""
+    for name in steps:
+        if name == "ingest" and "train" in steps and not run.job.score.ensemble:
+            read_labels(run.targets, run.job.train.labels)  # before hours of ingest, not after
+        _run_step(run, name)
+
+
+def _run_step(run: Run, name: str) -> None:
     run.directory.record(name, "began")
     start = time.monotonic()
     STEPS[name](run)

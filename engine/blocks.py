@@ -43,7 +43,7 @@ def map_over_blocks(task: Callable[[int], Receipt], indices: Sequence[int], clie
         index, reason = min(failures.items())
         raise BlocksFailed(
             f"{len(failures)} of {len(indices)} blocks failed, the first is block {index}: {reason}. "
-            "All others are done; mend the cause and run the same command again"
+            "What succeeded is kept; mend the cause and run the same command again"
         )
 
 

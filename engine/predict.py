@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from skymetal.engine.pixels import ImageSpec
 
+NUM_VIEWS = (1, 2, 4, 8)
+"""How many of an image's eight flips and rotations may be averaged: each number is a group of them."""
+
 
 class Predictor(Protocol):
     """An ensemble ready to predict. Shapes: N galaxies, M members, V views.

@@ -12,15 +12,13 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.parts import Manifest, PartReceipt, commit_part, done_blocks, find_receipt, write_manifest
+from skymetal.catalogs.parts import Manifest, PartReceipt, commit_part, find_receipt, missing_blocks, write_manifest
 from skymetal.catalogs.schema import PERCENTILES, catalogue_schema
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.predict import PredictorRef
+from skymetal.engine.predict import NUM_VIEWS, PredictorRef
 from skymetal.engine.store import Block, CutoutStore
-
-NUM_VIEWS = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ class ScorePlan:
 
     def missing_blocks(self) -> list[int]:
         """Return the shards that have no part yet."""
-        return sorted(set(range(self.store.num_blocks)) - done_blocks(self.parts))
+        return missing_blocks(self.parts, self.store.num_blocks, run_digest=self.run_digest)
 
 
 def score(plan: ScorePlan, client: Client) -> Iterator[PartReceipt]:
@@ -88,7 +86,7 @@ def finish_score(plan: ScorePlan) -> Manifest:
 
 def score_block(plan: ScorePlan, index: int) -> PartReceipt:
     """Score one shard and commit its part; return at once where that was done before."""
-    done = find_receipt(plan.parts, index)
+    done = find_receipt(plan.parts, index, run_digest=plan.run_digest)
     if done is not None:
         return done
     block = plan.store.read_block(index)
@@ -100,7 +98,8 @@ def score_block(plan: ScorePlan, index: int) -> PartReceipt:
     unseen_NM = predictor.unseen(block.object_id[stored])
     oh_NMV = predictor.predict(block.images[stored], unseen_NM)
     table = catalogue_rows(block, targets, oh_NMV, unseen_NM, predictor.residual_quantiles)
-    return commit_part(plan.parts, index, table, num_quarantined=int(np.count_nonzero(~stored)))
+    num_quarantined = int(np.count_nonzero(~stored))
+    return commit_part(plan.parts, index, table, num_quarantined=num_quarantined, run_digest=plan.run_digest)
 
 
 def catalogue_rows(

@@ -77,7 +77,11 @@ class CutoutStore:
     @cached_property
     def digest(self) -> str:
         """Names the layout and every galaxy's pixels; only a finished store has one."""
-        return str(json.loads(self.folder.read(_MANIFEST))["digest"])
+        try:
+            return str(json.loads(self.folder.read(_MANIFEST))["digest"])
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"{self.folder}/{_MANIFEST} is damaged; delete it and run `skymetal ingest` again"
+            raise RuntimeError(message) from error
 
     @property
     def is_finished(self) -> bool:
@@ -85,9 +89,10 @@ class CutoutStore:
         return self.folder.exists(_MANIFEST)
 
     def done_blocks(self) -> set[int]:
-        """Return the shards that have a receipt."""
+        """Return the shards that have a receipt and a file."""
         names = self.folder.names("receipts/*.parquet")
-        return {int(name.removeprefix("receipts/").removesuffix(".parquet")) for name in names}
+        done = (int(name.removeprefix("receipts/").removesuffix(".parquet")) for name in names)
+        return {index for index in done if self.folder.exists(_shard_name(index))}
 
     def write_block(self, index: int, images_NHWC: NDArray[np.uint8], rows: pa.Table) -> pa.Table:
         """Write one shard, then its receipt; return the receipt's table.
@@ -101,8 +106,21 @@ class CutoutStore:
         return receipt
 
     def read_receipt(self, index: int) -> pa.Table:
-        """Return a shard's receipt: object_id, crc32c, is_stored, ingest_flags, source, reason."""
-        return pq.read_table(io.BytesIO(self.folder.read(_receipt_name(index))))
+        """Return a shard's receipt: object_id, crc32c, is_stored, ingest_flags, source, reason.
+
+        Raises RuntimeError, naming the file, where it is missing or damaged.
+        """
+        name = _receipt_name(index)
+        try:
+            return pq.read_table(io.BytesIO(self.folder.read(name)))
+        except (OSError, pa.ArrowException) as error:
+            message = f"{self.folder}/{name} is missing or damaged; delete it and run `skymetal ingest` again"
+            raise RuntimeError(message) from error
+
+    def read_is_stored(self) -> NDArray[np.bool_]:
+        """Return, for every target in order, whether it has an image."""
+        columns = [self.read_receipt(index)["is_stored"].to_numpy() for index in range(self.num_blocks)]
+        return np.concatenate(columns)
 
     def read_block(self, index: int) -> Block:
         """Read one shard in one call and check every galaxy in it.
@@ -117,13 +135,14 @@ class CutoutStore:
             images = decode_shard(self.layout, self.folder.read(name), stop - start)
         except (OSError, ValueError, RuntimeError) as error:
             raise RuntimeError(
-                f"shard {self.folder}/{name} is missing or damaged ({error}); ingest it again"
+                f"shard {self.folder}/{name} is missing or damaged ({error}); delete it and run `skymetal ingest` again"
             ) from error
         wrong = np.flatnonzero(checksums(object_id, images) != receipt["crc32c"].to_numpy())
         if len(wrong):
             raise RuntimeError(
                 f"shard {self.folder}/{name} does not hold the pixels that were ingested: "
-                f"{len(wrong)} of {stop - start} galaxies differ, the first is {object_id[wrong[0]]}; ingest it again"
+                f"{len(wrong)} of {stop - start} galaxies differ, the first is {object_id[wrong[0]]}; "
+                "delete it and run `skymetal ingest` again"
             )
         return Block(
             index=index,

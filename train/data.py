@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, missing_column
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.pixels import Normalisation
 from skymetal.engine.store import CutoutStore
 from skymetal.train.folds import assign_folds
 
 MIN_GALAXIES = 8
+OH_RANGE = (6.0, 11.0)
+"""No galaxy's 12+log(O/H) is outside: a number that is comes from a sentinel or another column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,30 +42,39 @@ class TrainingSet:
         return np.flatnonzero(self.fold_N != fold), np.flatnonzero(self.fold_N == fold)
 
 
-def read_labels(targets: TargetList, labels: tuple[str, ...]) -> LabelledRows:
-    """Read the galaxies whose labels are all finite.
+def read_labels(
+    targets: TargetList, labels: tuple[str, ...], *, is_stored_N: NDArray[np.bool_] | None = None
+) -> LabelledRows:
+    """Read the galaxies whose labels are all finite, of those stored where ``is_stored_N`` says which are.
 
-    Raises InputError for a label that is no column, no number or the same for all, and for too few galaxies.
+    Raises InputError for a label that is no column, no number, the same for all or no metallicity, and for too few
+    galaxies.
     """
     for name in labels:
         if name not in targets.column_names:
-            near = difflib.get_close_matches(name, targets.column_names, n=3, cutoff=0.5)
-            known = ", ".join(targets.column_names)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {known}"
-            raise InputError(f"[train] labels: {targets.path} has no column {name!r}; {hint}")
+            raise missing_column(f"[train] labels: {targets.path}", name, targets.column_names)
     table = targets.read(0, targets.num_rows).select(["object_id", *labels])
     labels_NK = np.stack([_as_float(table[name], name) for name in labels], axis=1)
-    row_N = np.flatnonzero(np.isfinite(labels_NK).all(axis=1))
+    usable_N = np.isfinite(labels_NK).all(axis=1)
+    if is_stored_N is not None:
+        usable_N &= is_stored_N
+    row_N = np.flatnonzero(usable_N)
     if len(row_N) < MIN_GALAXIES:
         raise InputError(
-            f"[train] labels: only {len(row_N)} of {targets.num_rows} galaxies have a finite {' and '.join(labels)}; "
-            f"training needs at least {MIN_GALAXIES}"
+            f"[train] labels: only {len(row_N)} of {targets.num_rows} galaxies have {' and '.join(labels)}"
+            f"{'' if is_stored_N is None else ' and an image'}; training needs at least {MIN_GALAXIES}"
         )
-    labels_NK = labels_NK[row_N]
+    labels_NK, object_id_N = labels_NK[row_N], table["object_id"].to_numpy()[row_N]
     for name, column_N in zip(labels, labels_NK.T, strict=True):
         if np.ptp(column_N) == 0:
             raise InputError(f"[train] labels: {name} is {column_N[0]:g} for every galaxy: nothing can be learnt")
-    return LabelledRows(row_N=row_N, object_id_N=table["object_id"].to_numpy()[row_N], labels_NK=labels_NK)
+        odd = np.flatnonzero((column_N < OH_RANGE[0]) | (column_N > OH_RANGE[1]))
+        if name.startswith("oh_") and len(odd):
+            raise InputError(
+                f"[train] labels: {name} is {column_N[odd[0]]:g} for object_id {object_id_N[odd[0]]}, outside "
+                f"{OH_RANGE[0]:g} to {OH_RANGE[1]:g}, so it is no 12+log(O/H); cut such rows or leave the field empty"
+            )
+    return LabelledRows(row_N=row_N, object_id_N=object_id_N, labels_NK=labels_NK)
 
 
 def read_training_set(
@@ -74,10 +84,9 @@ def read_training_set(
 
     Raises RuntimeError for a damaged shard, InputError where labels or galaxies do not suffice.
     """
-    labelled = read_labels(targets, labels)
+    labelled = read_labels(targets, labels, is_stored_N=store.read_is_stored())
     frame = (store.image_spec.size_pix, store.image_spec.size_pix, len(store.image_spec.bands))
     images_NHWC = np.empty((len(labelled.row_N), *frame), dtype=np.uint8)
-    kept = np.zeros(len(labelled.row_N), dtype=np.bool_)
     for index in range(store.num_blocks):
         block = store.read_block(index)
         first, last = np.searchsorted(labelled.row_N, [block.start, block.stop])
@@ -85,16 +94,11 @@ def read_training_set(
         if not np.array_equal(block.object_id[within], labelled.object_id_N[first:last]):
             raise RuntimeError(f"block {index} of {store.folder} has other galaxies than {targets.path}; ingest again")
         images_NHWC[first:last] = block.images[within]
-        kept[first:last] = block.is_stored[within]
-    num_kept = int(kept.sum())
-    if num_kept < MIN_GALAXIES:
-        raise InputError(f"[train] only {num_kept} galaxies have labels and an image; training needs {MIN_GALAXIES}")
-    object_id_N = labelled.object_id_N[kept]
     return TrainingSet(
-        object_id_N=object_id_N,
-        images_NHWC=images_NHWC if kept.all() else images_NHWC[kept],
-        labels_NK=labelled.labels_NK[kept],
-        fold_N=assign_folds(object_id_N, num_folds=num_folds, seed=seed),
+        object_id_N=labelled.object_id_N,
+        images_NHWC=images_NHWC,
+        labels_NK=labelled.labels_NK,
+        fold_N=assign_folds(labelled.object_id_N, num_folds=num_folds, seed=seed),
     )
 
 

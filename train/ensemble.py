@@ -16,7 +16,6 @@ from skymetal.engine.pixels import ImageSpec
 from skymetal.train.card import EnsembleCard, MemberEntry, describe_ensemble
 from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
 from skymetal.train.network import MetallicityNet
-from skymetal.train.views import check_num_views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +80,6 @@ def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: 
 
     Raises InputError where the ensemble is not the one that digest names, RuntimeError for a damaged file.
     """
-    check_num_views(num_views)
-    if batch_size < 1:
-        raise InputError(f"[score] batch_size must be at least 1, got {batch_size}")
     card = describe_ensemble(path)
     if card.digest != digest:
         raise InputError(

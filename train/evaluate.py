@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from skymetal.catalogs.errors import InputError
 from skymetal.train.metrics import Metrics, evaluate
 
+MIN_GALAXIES = 3
+"""Below this the numbers mean nothing, and some are not defined."""
 TRUTH = "oh_true"
 """The column in which a simulated survey keeps what no real survey knows."""
 
@@ -33,13 +37,26 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers without the galaxies."""
-        return {"name": self.name, "title": self.title, "rmse_of_mean": self.rmse_of_mean} | self.metrics.to_dict()
+        numbers = {"rmse_of_mean": self.rmse_of_mean} | self.metrics.to_dict()
+        return {"name": self.name, "title": self.title} | {key: _finite(value) for key, value in numbers.items()}
+
+
+def _finite(value: Any) -> Any:
+    """Return what JSON can hold: a number that is not defined becomes null."""
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value if math.isfinite(value) else None
 
 
 def compare(name: str, title: str, truth: pa.ChunkedArray, prediction: pa.ChunkedArray) -> Comparison:
     """Compare two columns; rows where either is missing or not finite are left out."""
     truth_N, prediction_N = (np.asarray(column.cast(pa.float64()).to_numpy()) for column in (truth, prediction))
     both = np.isfinite(truth_N) & np.isfinite(prediction_N)
+    if np.count_nonzero(both) < MIN_GALAXIES or np.ptp(truth_N[both]) == 0:
+        raise InputError(
+            f"{title}: {np.count_nonzero(both)} galaxies have both values; "
+            f"give at least {MIN_GALAXIES}, with truths that differ"
+        )
     return Comparison(
         name=name,
         title=title,
@@ -67,8 +84,8 @@ def compare_with_truth(catalogue: pa.Table, targets: pa.Table, *, label: str) ->
     ):
         if truth in known:
             rows = joined.filter(pc.equal(joined["is_out_of_fold"], is_out_of_fold))
-            rows = rows.filter(pc.is_valid(rows[f"{truth}_true"]))
-            if rows.num_rows > 1:
+            rows = rows.filter(pc.is_finite(rows[f"{truth}_true"]))
+            if rows.num_rows >= MIN_GALAXIES and pc.count_distinct(rows[f"{truth}_true"]).as_py() > 1:
                 comparisons.append(compare(name, title, rows[f"{truth}_true"], rows["oh_p50"]))
     return comparisons
 

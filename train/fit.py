@@ -21,6 +21,7 @@ from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.storage import commit_receipt, digest, open_folder
 from skymetal.catalogs.targets import open_targets
 from skymetal.engine.pixels import IMAGENET, Normalisation
+from skymetal.engine.predict import NUM_VIEWS
 from skymetal.engine.store import open_store
 from skymetal.train.augment import augment
 from skymetal.train.data import TrainingSet, measure_normalisation, read_training_set
@@ -46,7 +47,6 @@ from skymetal.train.state import (
     training_format,
     write_checkpoint,
 )
-from skymetal.train.views import NUM_VIEWS
 
 PREDICT_BATCH_SIZE = 64
 
@@ -85,6 +85,9 @@ def fit_fold(plan: TrainPlan, fold: int, report: Callable[[EpochReport], None]) 
     task = split(data, fold, own_pixels=plan.init == RANDOM_INIT)
     state = train_member(plan, fold, task, report)
 
+    for name, tensor in state.network.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise RuntimeError(f"the weights {name!r} are not finite after training; nothing is kept of this fold")
     weights = save({name: tensor.cpu().contiguous() for name, tensor in state.network.state_dict().items()})
     predictions = encode_parquet(_predict_held_out(plan, fold, task, state.network))
     receipt = MemberReceipt(

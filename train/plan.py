@@ -7,16 +7,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import digest, file_digest, open_folder
+from skymetal.catalogs.storage import digest, file_digest
 from skymetal.catalogs.targets import open_targets
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.store import open_store
 from skymetal.train.data import read_labels
 from skymetal.train.folds import assign_folds
-from skymetal.train.member import find_receipt
 from skymetal.train.network import MIN_SIZE_PIX, MetallicityNet, load_trunk
 from skymetal.train.recipe import RANDOM_INIT, Recipe, TrainSettings
+
+METHOD = 1
+"""Raise it when the same plan would give other members: half-trained ensembles must not be continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +52,14 @@ class TrainPlan:
     def inputs(self) -> dict[str, object]:
         """Return all that decides the members, as plain values, without the paths."""
         paths = ("store", "targets", "ensemble", "checkpoints", "init")
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in paths}
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in paths}
+        return values | {"method": METHOD}
 
     def check(self) -> None:
         """Raise InputError where this plan cannot succeed; reads labels but no images.
 
         Looks for: a store of other targets, images too small, labels that are missing or constant, folds too
-        small, an init file of another network, and an ensemble folder that holds members of another plan.
+        small, and an init file of another network.
         """
         targets, store = open_targets(self.targets), open_store(self.store)
         if store.layout.targets_digest != targets.digest:
@@ -62,12 +67,16 @@ class TrainPlan:
         size_pix = self.image_spec.size_pix
         if size_pix < MIN_SIZE_PIX:
             raise InputError(f"[images] size_pix must be at least {MIN_SIZE_PIX} to train, got {size_pix}")
-        labelled = read_labels(targets, self.labels)
-        assign_folds(labelled.object_id_N, num_folds=self.num_folds, seed=self.seed)
+        labelled = read_labels(targets, self.labels, is_stored_N=store.read_is_stored())
+        fold_N = assign_folds(labelled.object_id_N, num_folds=self.num_folds, seed=self.seed)
+        for fold in range(self.num_folds):
+            if (np.ptp(labelled.labels_NK[fold_N != fold], axis=0) == 0).any():
+                raise InputError(
+                    f"[train] all galaxies outside fold {fold} have the same label: its member could learn nothing; "
+                    "give galaxies with more different labels"
+                )
         if self.init != RANDOM_INIT:
             load_trunk(MetallicityNet(num_labels=1, num_bands=len(self.image_spec.bands)), self.init)
-        for fold in range(self.num_folds):
-            find_receipt(open_folder(self.ensemble), fold, plan_digest=self.digest)
 
 
 def make_plan(

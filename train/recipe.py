@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, replace
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, did_you_mean
 
 RANDOM_INIT = "random"
 
@@ -49,10 +48,7 @@ def find_recipe(name: str) -> Recipe:
     for recipe in RECIPES:
         if recipe.name == name:
             return recipe
-    known = [recipe.name for recipe in RECIPES]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    raise InputError(f"[train] recipe {name!r} is not known; {hint}")
+    raise InputError(f"[train] recipe {name!r} is not known; {did_you_mean(name, [r.name for r in RECIPES])}")
 
 
 def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:

@@ -77,7 +77,7 @@ def train_folds(plan: TrainPlan, client: Client, *, patience_seconds: float = 30
         fold, reason = min(failures.items())
         raise FoldsFailed(
             f"{len(failures)} of {plan.num_folds} folds failed, the first is fold {fold}: {reason}. "
-            "All others are done or go on from their checkpoints; mend the cause and run the same command again"
+            "What succeeded is kept; mend the cause and run the same command again"
         )
 
 

@@ -5,17 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skymetal.catalogs.errors import InputError
-
 # (quarter turns, mirrored), ordered so that 1, 2, 4 and 8 views are each a group: no direction is preferred.
 VIEWS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True))
-NUM_VIEWS = (1, 2, 4, 8)
-
-
-def check_num_views(num_views: int) -> None:
-    """Raise InputError unless num_views is 1, 2, 4 or 8."""
-    if num_views not in NUM_VIEWS:
-        raise InputError(f"[score] views must be 1, 2, 4 or 8, got {num_views}")
 
 
 def make_views(images_NCHW: Tensor, num_views: int) -> Tensor:

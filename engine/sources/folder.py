@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import stat
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.engine.sources import Cutout
 
 FORMATS = ("JPEG", "PNG")
+MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,10 @@ class FolderSource:
             raise InputError(f"[images] folder {folder} does not exist; name the folder with the image files")
         if "{object_id}" not in self.pattern:
             raise InputError(f"[images] pattern must contain {{object_id}}, got {self.pattern!r}")
-        if not any(path.is_file() for path in folder.glob(self.pattern.replace("{object_id}", "*"))):
+        if Path(self.pattern).is_absolute() or ".." in Path(self.pattern).parts:
+            raise InputError(f"[images] pattern must stay inside the folder, got {self.pattern!r}")
+        like = "*".join(glob.escape(text) for text in self.pattern.split("{object_id}"))
+        if not any(path.is_file() for path in folder.glob(like)):
             there = next((path.name for path in sorted(folder.iterdir())[:1]), "nothing")
             raise InputError(
                 f"[images] folder {folder} holds no file like {self.pattern!r}, but {there}; check folder and pattern"
@@ -51,11 +57,16 @@ class FolderSource:
         for object_id in targets["object_id"].to_pylist():
             name = self.pattern.replace("{object_id}", str(object_id))
             try:
-                yield Cutout(pixels=self._decode((Path(self.folder) / name).read_bytes()), source=name)
+                yield Cutout(pixels=self._decode(_read_file(Path(self.folder) / name)), source=name)
             except FileNotFoundError:
                 yield Cutout(pixels=None, source=name, reason="no such file")
+            except UnidentifiedImageError:
+                yield Cutout(pixels=None, source=name, reason="not a JPEG or PNG image")
+            except _Unsuitable as error:
+                yield Cutout(pixels=None, source=name, reason=str(error))
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
-                yield Cutout(pixels=None, source=name, reason=_reason(error))
+                words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                yield Cutout(pixels=None, source=name, reason=f"unreadable image: {words.splitlines()[0]}")
 
     def _decode(self, data: bytes) -> NDArray[np.uint8]:
         with warnings.catch_warnings():
@@ -63,11 +74,11 @@ class FolderSource:
             with Image.open(BytesIO(data), formats=FORMATS) as image:
                 expected = (self.input_size_pix, self.input_size_pix)
                 if image.size != expected:
-                    raise ValueError(
-                        f"image is {image.size[0]}×{image.size[1]} pixels, expected {expected[0]}×{expected[1]}"
+                    raise _Unsuitable(
+                        f"wrong size: {image.width}×{image.height} pixels, expected {expected[0]}×{expected[1]}"
                     )
                 if image.mode != "RGB":
-                    raise ValueError(f"image is of mode {image.mode}, expected RGB")
+                    raise _Unsuitable(f"wrong mode: {image.mode}, expected RGB")
                 margin = (self.input_size_pix - self.crop_pix) / 2
                 box = (margin, margin, margin + self.crop_pix, margin + self.crop_pix)
                 if self.crop_pix == self.size_pix == self.input_size_pix:
@@ -76,7 +87,15 @@ class FolderSource:
                 return np.asarray(image.resize(size, Image.Resampling.BOX, box=box)).copy()
 
 
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "not a JPEG or PNG image"
-    return (str(error).splitlines() or [type(error).__name__])[0]
+class _Unsuitable(Exception):
+    """A file that can be read, and is not what the job says it is."""
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file; reading a pipe or device might never end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise _Unsuitable("not a regular file")
+    if status.st_size > MAX_BYTES:
+        raise _Unsuitable(f"file too large: {status.st_size} bytes, at most {MAX_BYTES} are read")
+    return path.read_bytes()

@@ -45,7 +45,7 @@ def publish_table(run_dir: Path, table: pa.Table, *, rows_a_part: int = 512) -> 
     parts = Folder(run_dir / "parts")
     starts = range(0, NUM_ROWS, rows_a_part)
     for index, start in enumerate(starts):
-        commit_part(parts, index, table.slice(start, rows_a_part), num_quarantined=0)
+        commit_part(parts, index, table.slice(start, rows_a_part), num_quarantined=0, run_digest="run")
     *_, receipt = publish(
         parts=parts,
         manifest=write_manifest(parts, len(starts), run_digest="run"),

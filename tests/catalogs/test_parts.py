@@ -5,12 +5,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import (
     MANIFEST,
     Manifest,
     commit_part,
-    done_blocks,
     find_receipt,
+    missing_blocks,
     read_manifest,
     read_part,
     write_manifest,
@@ -24,7 +25,7 @@ def rows(index: int) -> pa.Table:
 
 def commit_all(folder: Folder, num_blocks: int) -> Manifest:
     for index in range(num_blocks):
-        commit_part(folder, index, rows(index), num_quarantined=index)
+        commit_part(folder, index, rows(index), num_quarantined=index, run_digest="run")
     return write_manifest(folder, num_blocks, run_digest="run")
 
 
@@ -34,7 +35,7 @@ def test_a_part_reads_back_and_counts(folder: Folder) -> None:
     assert manifest.num_quarantined == 3
     assert read_manifest(folder) == manifest
     assert read_part(folder, manifest.receipts[1]).equals(rows(1))
-    assert done_blocks(folder) == {0, 1, 2}
+    assert missing_blocks(folder, 4, run_digest="run") == [3]
 
 
 def test_committing_twice_is_harmless_and_the_bytes_are_the_same(tmp_path: Path) -> None:
@@ -48,10 +49,10 @@ def test_committing_twice_is_harmless_and_the_bytes_are_the_same(tmp_path: Path)
 
 
 def test_a_different_result_for_the_same_block_is_an_error(folder: Folder) -> None:
-    commit_part(folder, 0, rows(0), num_quarantined=0)
+    commit_part(folder, 0, rows(0), num_quarantined=0, run_digest="run")
     with pytest.raises(RuntimeError, match="committed a different result"):
-        commit_part(folder, 0, rows(1), num_quarantined=0)
-    receipt = find_receipt(folder, 0)
+        commit_part(folder, 0, rows(1), num_quarantined=0, run_digest="run")
+    receipt = find_receipt(folder, 0, run_digest="run")
     assert receipt is not None
     assert read_part(folder, receipt).equals(rows(0))
 
@@ -63,10 +64,10 @@ def test_a_file_without_a_receipt_is_debris(folder: Folder) -> None:
 
 
 def test_a_missing_block_is_named(folder: Folder) -> None:
-    commit_part(folder, 1, rows(1), num_quarantined=0)
+    commit_part(folder, 1, rows(1), num_quarantined=0, run_digest="run")
     with pytest.raises(RuntimeError, match="2 of 3 blocks are not done, the first is 0"):
         write_manifest(folder, 3, run_digest="run")
-    assert find_receipt(folder, 0) is None
+    assert find_receipt(folder, 0, run_digest="run") is None
 
 
 def test_a_lost_manifest_is_made_again_from_the_parts(folder: Folder) -> None:
@@ -82,6 +83,32 @@ def test_a_damaged_part_is_not_read(folder: Folder) -> None:
     folder.write(receipt.file, bytes(data))
     with pytest.raises(RuntimeError, match="damaged"):
         read_part(folder, receipt)
+
+
+def test_a_lost_part_is_not_done_and_is_made_again(folder: Folder) -> None:
+    receipt = commit_all(folder, 2).receipts[1]
+    folder.remove(receipt.file)
+    assert missing_blocks(folder, 2, run_digest="run") == [1]
+    with pytest.raises(RuntimeError, match=r"is lost; run `skymetal score` again"):
+        read_part(folder, receipt)
+    commit_part(folder, 1, rows(1), num_quarantined=1, run_digest="run")
+    assert missing_blocks(folder, 2, run_digest="run") == []
+    folder.write(receipt.file, folder.read(receipt.file)[:-1])
+    assert missing_blocks(folder, 2, run_digest="run") == [1]
+
+
+def test_parts_of_another_run_are_refused(folder: Folder) -> None:
+    commit_all(folder, 1)
+    with pytest.raises(InputError, match="scored with another model, store or setting"):
+        missing_blocks(folder, 1, run_digest="other")
+
+
+@pytest.mark.parametrize("name", ["receipts/000000.json", MANIFEST])
+def test_an_empty_receipt_or_manifest_is_named(folder: Folder, name: str) -> None:
+    commit_all(folder, 1)
+    folder.write(name, b"")
+    with pytest.raises(RuntimeError, match=f"{name} is damaged"):
+        read_manifest(folder) if name == MANIFEST else find_receipt(folder, 0, run_digest="run")
 
 
 def test_a_manifest_with_a_hole_cannot_exist(folder: Folder) -> None:

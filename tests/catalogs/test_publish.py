@@ -48,7 +48,7 @@ def make_table(seed: int, num_rows: int, *, has_sky: bool = True) -> pa.Table:
 def write_parts(folder: Folder, table: pa.Table, step: int = 170) -> Manifest:
     pieces = [table.slice(start, step) for start in range(0, table.num_rows, step)]
     for index, piece in enumerate(pieces):
-        commit_part(folder, index, piece, num_quarantined=0)
+        commit_part(folder, index, piece, num_quarantined=0, run_digest="run")
     return write_manifest(folder, len(pieces), run_digest="run")
 
 
@@ -300,8 +300,8 @@ def test_a_damaged_part_is_refused(tmp_path: Path) -> None:
 def test_blocks_whose_galaxies_are_all_quarantined_are_passed_over(tmp_path: Path) -> None:
     table, folder = make_table(17, 50), Folder(tmp_path)
     for index, piece in enumerate([table.slice(0, 0), table.slice(0, 20), table.slice(0, 0), table.slice(20)]):
-        commit_part(folder / "parts", index, piece, num_quarantined=5)
-    commit_part(folder / "parts", 4, table.slice(0, 0), num_quarantined=5)
+        commit_part(folder / "parts", index, piece, num_quarantined=5, run_digest="run")
+    commit_part(folder / "parts", 4, table.slice(0, 0), num_quarantined=5, run_digest="run")
     *_, receipt = start(folder, table, write_manifest(folder / "parts", 5, run_digest="run"))
     assert isinstance(receipt, PublishReceipt)
     assert receipt.num_rows == 50
@@ -310,7 +310,7 @@ def test_blocks_whose_galaxies_are_all_quarantined_are_passed_over(tmp_path: Pat
 
 def test_nothing_but_quarantine_cannot_be_published(tmp_path: Path) -> None:
     table, folder = make_table(18, 50), Folder(tmp_path)
-    commit_part(folder / "parts", 0, table.slice(0, 0), num_quarantined=50)
+    commit_part(folder / "parts", 0, table.slice(0, 0), num_quarantined=50, run_digest="run")
     with pytest.raises(InputError, match="all 50 galaxies are quarantined"):
         list(start(folder, table, write_manifest(folder / "parts", 1, run_digest="run")))
 
@@ -333,3 +333,14 @@ def test_a_name_that_is_no_name_is_refused(name: str) -> None:
 def test_max_rows_must_be_positive() -> None:
     with pytest.raises(InputError, match=r"^\[catalog\] max_rows must be at least 1, got 0$"):
         CatalogSettings(max_rows=0)
+
+
+def test_a_version_that_lost_a_file_is_made_again(tmp_path: Path) -> None:
+    table = make_table(12, 600)
+    receipt = run(Folder(tmp_path), table)
+    before = contents(receipt.path)
+    for name in (next(name for name in before if name.endswith(".parquet")), "_metadata", "partition_info.csv"):
+        (receipt.path / name).unlink()
+        again = run(Folder(tmp_path), table)
+        assert again == receipt
+        assert contents(receipt.path) == before

@@ -24,6 +24,17 @@ def test_columns_are_renamed_and_sentinels_become_null(folder: Folder) -> None:
     assert targets.read(0, 2).to_pydict() == {"object_id": [1, 3], "oh_p50": [None, 8.5], "n": [2, 1]}
 
 
+def test_integer_sentinels_become_null_too_but_an_id_is_never_touched(folder: Folder) -> None:
+    targets = select_csv(folder, "object_id,oh_p50\n-9999,8\n2,-9999\n")
+    assert targets.read(0, 2).to_pydict() == {"object_id": [-9999, 2], "oh_p50": [8, None]}
+
+
+def test_an_index_of_the_sky_without_positions_is_dropped(folder: Folder) -> None:
+    targets = select_csv(folder, "object_id,_healpix_29\n1,5\n2,3\n")
+    assert not targets.has_sky
+    assert targets.column_names == ["object_id"]
+
+
 def test_a_position_off_the_sky_is_removed_and_counted(folder: Folder) -> None:
     targets = select_csv(folder, "object_id,ra,dec\n1,10,20\n2,400,0\n3,,5\n4,10,-95\n")
     assert targets.num_rows == 1
@@ -67,14 +78,18 @@ def test_every_cut_of_the_paper_counts_what_it_removes(folder: Folder) -> None:
         ("objid,x\n1,2\n", {"columns": {"object_id": "objID"}}, r"has no column 'objID'; did you mean 'objid'\?"),
         ("objid,x\n1,2\n", {}, "has no column 'object_id'; did you mean 'objid'"),
         ("object_id\n1\n1\n", {}, "object_id 1 stands in 2 rows"),
-        ("object_id\n1.5\n", {}, "floating-point column"),
+        ("object_id\n1.5\n", {}, "its column is of type double"),
+        ("object_id\ntrue\n", {}, "its column is of type bool"),
+        ("object_id\n2026-11-23\n", {}, "its column is of type date32"),
+        ("object_id\n0012x\n", {}, "object_id must be an integer, got '0012x'"),
+        ("object_id,ra,dec\n1,true,false\n", {}, "must be in decimal degrees, but its column is of type bool"),
         ("object_id\n99999999999999999999\n", {}, "object_id"),
         ("object_id\n1e18\n", {}, "object_id"),
         ("object_id,x\n1,2\n,3\n", {}, "missing in 1 rows"),
         ("object_id\nabc\n", {}, "must be an integer"),
         ("object_id,ra,dec\n1,00:42:44,+41:16:09\n", {}, "must be in decimal degrees"),
-        ("object_id,ra,dec\n1,999,0\n", {}, "no galaxy is left of 1 after the cuts"),
-        ("object_id\n", {}, "no galaxy is left of 0"),
+        ("object_id,ra,dec\n1,999,0\n", {}, "no galaxy is left of 1: 'position is on the sky' removed 1"),
+        ("object_id\n", {}, "has no rows"),
         ("object_id\n1\n", {"cuts": "wu-boada-2019"}, "looks at, has no column 'petroMag_r'"),
         ("object_id,a,b\n1,2,3\n", {"columns": {"x": "a", "b": "a"}}, "two columns of one name"),
     ],

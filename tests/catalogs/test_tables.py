@@ -9,7 +9,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.tables import missing_column, read_table
+from skymetal.catalogs.tables import read_table
 
 IDS = [1237648702973411443, 1237648702994383943, 3]
 
@@ -53,8 +53,3 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_table(tmp_path / "none.csv")
     with pytest.raises(InputError, match="is not a file"):
         read_table(tmp_path)
-
-
-def test_a_missing_column_is_named_with_the_nearest_one() -> None:
-    error = missing_column("table t.csv", "objID", ["objid", "oh_p50"])
-    assert str(error) == "table t.csv has no column 'objID'; did you mean 'objid'? (its columns: objid, oh_p50)"

@@ -71,7 +71,7 @@ def test_the_resolved_job_is_a_job_file_that_gives_the_same_job(tmp_path: Path) 
     ("line", "message"),
     [
         ("[train]\nnum_fold = 3", r"\[train\] has no key 'num_fold'; did you mean 'num_folds'\?"),
-        ("[train]\nxyz = 3", r"\[train\] has no key 'xyz'; it knows recipe, "),
+        ("[train]\nxyz = 3", r"\[train\] has no key 'xyz'; there is recipe, "),
         ("[trian]\nnum_folds = 3", r"unknown section \[trian\]; did you mean 'train'\?"),
         ("[train]\nnum_folds = 'five'", r"\[train\] num_folds must be a whole number, got 'five'"),
         ("[train]\nnum_folds = 5.0", r"\[train\] num_folds must be a whole number, got 5.0"),

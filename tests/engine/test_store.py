@@ -58,6 +58,26 @@ def test_a_block_reads_back_as_it_was_written(folder: Folder) -> None:
     assert store.read_block(1).is_stored.tolist() == [True, False, True, True, True, True, True, True]
 
 
+def test_a_lost_shard_is_written_again(folder: Folder) -> None:
+    store = fill(folder)
+    digest = store.digest
+    folder.remove(shard(1))
+    assert store.done_blocks() == {0, 2}
+    store.write_block(1, images()[8:16], rows(8, 16))
+    store.finish()
+    assert open_store(folder.path).digest == digest
+    assert np.array_equal(store.read_block(1).images, images()[8:16])
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "receipts/000001.parquet"])
+def test_an_empty_manifest_or_receipt_is_named(folder: Folder, name: str) -> None:
+    fill(folder)
+    folder.write(name, b"")
+    store = open_store(folder.path)
+    with pytest.raises(RuntimeError, match=f"{name} is .*damaged; delete it and run `skymetal ingest` again"):
+        store.digest if name == "manifest.json" else store.read_block(1)
+
+
 def test_any_zarr_reader_sees_the_whole_array(folder: Folder) -> None:
     fill(folder)
     array = zarr.open_group(str(folder.path), mode="r")["images"]
@@ -113,7 +133,7 @@ DAMAGE: dict[str, Callable[[Folder], None]] = {
 def test_a_damaged_shard_is_never_silent(folder: Folder, damage: str) -> None:
     store = fill(folder)
     DAMAGE[damage](folder)
-    with pytest.raises(RuntimeError, match=r"shard .*images/c/0/0/0/0 .*ingest it again"):
+    with pytest.raises(RuntimeError, match=r"shard .*images/c/0/0/0/0 .*run `skymetal ingest` again"):
         store.read_block(0)
     assert np.array_equal(store.read_block(1).images, images()[8:16])
 

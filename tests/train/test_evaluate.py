@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pytest
 
+from skymetal.catalogs.errors import InputError
 from skymetal.train.evaluate import compare, compare_with_truth, format_comparisons
 
 
@@ -46,14 +49,24 @@ def test_labels_of_galaxies_that_an_ensemble_never_saw_are_used() -> None:
 
 def test_rows_without_both_values_are_left_out() -> None:
     comparison = compare(
-        "t", "t", pa.chunked_array([[8.0, None, 8.2, float("nan")]]), pa.chunked_array([[8.1, 8.1, None, 8]])
+        "t",
+        "t",
+        pa.chunked_array([[8.0, None, 8.2, float("nan"), 8.5, 8.7]]),
+        pa.chunked_array([[8.1, 8.1, None, 8.0, 8.5, 8.6]]),
     )
-    assert comparison.metrics.num_galaxies == 1
-    assert comparison.to_json()["num_galaxies"] == 1
+    assert comparison.metrics.num_galaxies == 3
+    assert comparison.to_json()["num_galaxies"] == 3
+    json.dumps(comparison.to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize("truth", [[8.0, 9.0], [8.0, 8.0, 8.0, 8.0]])
+def test_too_few_galaxies_or_equal_truths_are_refused(truth: list[float]) -> None:
+    with pytest.raises(InputError, match="give at least 3, with truths that differ"):
+        compare("t", "t", pa.chunked_array([truth]), pa.chunked_array([truth]))
 
 
 def test_the_text_sets_the_mean_predictor_beside_the_rmse() -> None:
-    comparison = compare("t", "a title", pa.chunked_array([[8.0, 9.0]]), pa.chunked_array([[8.0, 9.0]]))
+    comparison = compare("t", "a title", pa.chunked_array([[8.0, 8.5, 9.0]]), pa.chunked_array([[8.0, 8.5, 9.0]]))
     text = format_comparisons([comparison])
-    assert text.startswith("a title: 2 galaxies")
-    assert "the mean for every galaxy: 0.5000" in text
+    assert text.startswith("a title: 3 galaxies")
+    assert "the mean for every galaxy: 0.4082" in text

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
-from skymetal.catalogs.errors import InputError
-from skymetal.train.views import check_num_views, make_views
+from skymetal.train.views import make_views
 
 
 def test_eight_views_are_all_the_ways_a_square_maps_onto_itself() -> None:
@@ -23,9 +21,3 @@ def test_fewer_views_are_the_first_of_more() -> None:
     assert torch.equal(make_views(images, 1)[:, 0], images)
     for num_views in (1, 2, 4):
         assert torch.equal(make_views(images, num_views), make_views(images, 8)[:, :num_views])
-
-
-@pytest.mark.parametrize("num_views", [0, 3, 5, 16])
-def test_other_numbers_of_views_are_refused(num_views: int) -> None:
-    with pytest.raises(InputError, match=f"must be 1, 2, 4 or 8, got {num_views}"):
-        check_num_views(num_views)

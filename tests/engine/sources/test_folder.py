@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 from pathlib import Path
 
@@ -59,9 +60,9 @@ def test_the_middle_is_kept_and_averaged_down(tmp_path: Path) -> None:
         (b"SIMPLE  =                    T", "not a JPEG or PNG image"),
         (picture(form="GIF", mode="L"), "not a JPEG or PNG image"),
         (picture(form="TIFF"), "not a JPEG or PNG image"),
-        (picture(size=20), "image is 20×20 pixels, expected 16×16"),
-        (picture(mode="L"), "image is of mode L, expected RGB"),
-        (picture(mode="CMYK"), "image is of mode CMYK, expected RGB"),
+        (picture(size=20), "wrong size: 20×20 pixels, expected 16×16"),
+        (picture(mode="L"), "wrong mode: L, expected RGB"),
+        (picture(mode="CMYK"), "wrong mode: CMYK, expected RGB"),
         (picture()[: len(picture()) // 2], "truncated"),
     ],
 )
@@ -70,6 +71,35 @@ def test_a_bad_image_gives_its_reason(tmp_path: Path, data: bytes | None, reason
     assert cutout.pixels is None
     assert reason in cutout.reason.replace("Truncated", "truncated")
     assert "\n" not in cutout.reason
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "7.jpg")
+    assert read_one(tmp_path, None).reason == "not a regular file"
+    (tmp_path / "7.jpg").unlink()
+    (tmp_path / "7.jpg").mkdir()
+    assert read_one(tmp_path, None).reason == "not a regular file"
+    (tmp_path / "7.jpg").rmdir()
+    with open(tmp_path / "7.jpg", "wb") as file:
+        file.truncate(1 << 40)
+    assert read_one(tmp_path, None).reason.startswith("file too large: 1099511627776 bytes")
+
+
+@pytest.mark.parametrize("pattern", ["/etc/{object_id}", "../{object_id}.jpg", "a/../../{object_id}.jpg"])
+def test_a_pattern_that_leaves_the_folder_is_refused(tmp_path: Path, pattern: str) -> None:
+    source = FolderSource(folder=str(tmp_path), pattern=pattern, size_pix=16, input_size_pix=16, crop_pix=16)
+    with pytest.raises(InputError, match="must stay inside the folder"):
+        source.check()
+
+
+def test_signs_that_a_shell_would_expand_are_plain_letters_in_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "[7]*.jpg").write_bytes(picture())
+    source = FolderSource(
+        folder=str(tmp_path), pattern="[{object_id}]*.jpg", size_pix=16, input_size_pix=16, crop_pix=16
+    )
+    source.check()
+    (cutout,) = source.read(pa.table({"object_id": [7]}))
+    assert cutout.pixels is not None
 
 
 def test_flipped_bits_never_stop_the_run(tmp_path: Path) -> None:
