@@ -1,4 +1,4 @@
-"""Time every step of the path on a simulated survey: python benchmarks/whole_path.py --galaxies 1200 --json"""
+"""Time every step of the path on a simulated survey: python benchmarks/whole_path.py --galaxies 1000 --json"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--galaxies", type=int, default=1200)
+    parser.add_argument("--galaxies", type=int, default=1000)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +16,9 @@ import skymetal
 from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.tables import read_table
-from skymetal.deploy import steps
 from skymetal.deploy.cluster import LazyCluster
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import format_table, say
-from skymetal.deploy.evaluation import evaluate_table
-from skymetal.deploy.run import Run
 from skymetal.deploy.run_directory import hold_run_directory
 
 MAX_ROWS_SHOWN = 40
@@ -30,6 +28,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 class _Group(click.Group):
     """Turns what goes wrong into one line and an exit code: 2 the user's to mend, 1 ours, 130 stopped."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # in the order of the work, not of the alphabet
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -80,7 +81,7 @@ def main() -> None:
 @_set_option
 def demo(out: Path, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
-    _run(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]), list(steps.STEPS))
+    _run(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]))
     say(f"\nLook at     {out / 'figures' / 'new_simulated.png'}")
     say(f"Query       skymetal catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'")
     say(f"In Python   skymetal.open_catalog({str(out)!r}).to_pandas()")
@@ -90,14 +91,14 @@ def demo(out: Path, assignments: tuple[str, ...]) -> None:
 @_job_options
 def run(job: Path, assignments: tuple[str, ...]) -> None:
     """Everything that is not done yet: select, ingest, train, score, publish, evaluate."""
-    _run(read_job(job, assignments), list(steps.STEPS))
+    _run(read_job(job, assignments))
 
 
 def _add_step(name: str, help_text: str) -> None:
     @main.command(name=name, help=help_text)
     @_job_options
     def step(job: Path, assignments: tuple[str, ...]) -> None:
-        _run(read_job(job, assignments), [name])
+        _run(read_job(job, assignments), name)
 
 
 _add_step("select", "Survey tables to target list; every cut counted.")
@@ -118,11 +119,12 @@ def evaluate(job_or_table: Path, truth: str | None, prediction: str | None, assi
     Prints RMSE, NMAD, median bias and R² with their 95 % intervals, and the outliers (|Δ| > 0.2 dex).
     """
     if job_or_table.suffix == ".toml":
-        _run(read_job(job_or_table, assignments), ["evaluate"])
+        _run(read_job(job_or_table, assignments), "evaluate")
         return
     if not (truth and prediction):
         raise InputError("evaluating a table needs --truth COLUMN and --prediction COLUMN")
-    say(evaluate_table(read_table(job_or_table), truth=truth, prediction=prediction, name=str(job_or_table)))
+    evaluation = import_module("skymetal.deploy.evaluation")
+    say(evaluation.evaluate_table(read_table(job_or_table), truth=truth, prediction=prediction, name=str(job_or_table)))
 
 
 @main.group()
@@ -165,12 +167,15 @@ def cone(path: Path, ra: float, dec: float, radius_arcsec: float, form: str) -> 
     _show(open_catalog(path).cone(ra, dec, radius_arcsec), form)
 
 
-def _run(job: Job, names: list[str]) -> None:
+def _run(job: Job, *names: str) -> None:
+    """Run the named steps of a job, or all, in its run directory."""
+    # Imported once there is a job to do: torch takes seconds, which help and a wrong job file need not wait for.
+    steps = import_module("skymetal.deploy.steps")
     with (
         hold_run_directory(job) as directory,
         LazyCluster(job.cluster, scratch=directory.folder.path / "scratch") as cluster,
     ):
-        steps.run_steps(Run(job=job, directory=directory, cluster=cluster), names)
+        steps.run_steps(steps.Run(job=job, directory=directory, cluster=cluster), names or tuple(steps.STEPS))
 
 
 def _words(field: Any, key: bytes) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -189,7 +189,7 @@ def publish(run: Run) -> None:
     say(f"publish: {receipt.num_rows} rows in {receipt.num_partitions} partitions ({kind}) at {receipt.path}")
 
 
-def run_steps(run: Run, steps: list[str]) -> None:
+def run_steps(run: Run, steps: Sequence[str]) -> None:
     """Run the named steps in order."""
     for name in steps:
         if name == "ingest" and "train" in steps and not run.job.score.ensemble:

@@ -74,6 +74,10 @@ def test_the_engine_needs_no_torch() -> None:
     assert "torch" not in loaded_by("import skymetal.engine.score, skymetal.engine.ingest")
 
 
+def test_help_and_a_wrong_job_file_do_not_wait_for_torch() -> None:
+    assert loaded_by("import skymetal.deploy.cli").isdisjoint({"torch", "matplotlib"})
+
+
 def test_the_public_names_are_these() -> None:
     assert sorted(skymetal.__all__) == ["Catalog", "__version__", "open_catalog"]
     for name in skymetal.__all__:
