@@ -79,7 +79,16 @@ def test_a_fold_that_is_done_is_not_done_again(trained: TrainPlan) -> None:
 def test_members_of_another_plan_are_not_mixed_in(trained: TrainPlan) -> None:
     other = replace(trained, seed=99)
     with pytest.raises(InputError, match=r"fold0\.json was trained on other data or with other settings"):
-        other.check()
+        fit_fold(other, 0, lambda report: None)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    wild = replace(plan, recipe=replace(plan.recipe, num_epochs=1, max_lr=1e6, weight_decay=1e38))
+    with pytest.raises(RuntimeError, match="are not finite after training; nothing is kept of this fold"):
+        fit_fold(wild, 0, lambda report: None)
+    assert files(plan, "*") == {}
 
 
 def test_two_labels_are_learnt_together_from_given_weights(tmp_path: Path) -> None:

@@ -5,12 +5,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from support.tiny_training import tiny_plan
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.targets import open_targets, write_targets
+from skymetal.engine.shard import array_metadata
+from skymetal.engine.store import open_store
+from skymetal.train.folds import assign_folds
 from skymetal.train.network import MetallicityNet
 from skymetal.train.recipe import TrainSettings
 
@@ -46,6 +52,20 @@ def test_the_check_refuses_what_cannot_work(tmp_path: Path) -> None:
     small = replace(plan.image_spec, size_pix=16)
     with pytest.raises(InputError, match=r"\[images\] size_pix must be at least 32 to train, got 16"):
         replace(plan, image_spec=small).check()
+
+
+def test_a_fold_whose_others_are_all_alike_is_refused(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path, TrainSettings(num_folds=2))
+    table = open_targets(plan.targets).read(0, 32)
+    folds = assign_folds(table["object_id"].to_numpy(), num_folds=2, seed=plan.seed)
+    labels = np.where(folds == 0, np.linspace(8.0, 9.0, 32), 8.5)
+    alike = table.set_column(table.column_names.index("oh_p50"), "oh_p50", pa.array(labels))
+    targets = write_targets(Folder(tmp_path), "alike.parquet", alike, selection={})
+    layout = replace(open_store(plan.store).layout, targets_digest=targets.digest)
+    for name, data in array_metadata(layout).items():
+        Folder(plan.store).write(name, data)
+    with pytest.raises(InputError, match="all galaxies outside fold 0 have the same label"):
+        replace(plan, targets=targets.path).check()
 
 
 def test_a_store_of_other_targets_is_refused(tmp_path: Path) -> None:
