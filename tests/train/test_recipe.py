@@ -38,7 +38,7 @@ def test_settings_override_the_recipe() -> None:
         ({"num_epochs": 0}, r"\[train\] num_epochs must be at least 1, got 0"),
         ({"batch_size": 2}, r"\[train\] batch_size must be at least 4, got 2"),
         ({"recipe": "moden"}, r"\[train\] recipe 'moden' is not known; did you mean 'modern'\?"),
-        ({"recipe": "x"}, r"\[train\] recipe 'x' is not known; known: modern"),
+        ({"recipe": "x"}, r"\[train\] recipe 'x' is not known; there is modern"),
         ({"labels": ()}, r"\[train\] labels must name at least one column"),
         ({"labels": ("a", "a")}, r"\[train\] labels must differ"),
         ({"init": ""}, r"\[train\] init must be 'random' or the path"),
