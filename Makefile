@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= skymetal-demo
-# On a machine without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu saves several GB.
-TORCH_INDEX ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SETTINGS := pyproject.toml constraints.txt
 
@@ -35,7 +33,7 @@ clean:
 $(VENV)/.torch: $(SETTINGS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skymetal needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) torch
 	touch $@
 
 $(VENV)/.run: $(VENV)/.torch

@@ -83,7 +83,9 @@ def demo(out: Path, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
     _run(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]))
     say(f"\nLook at     {out / 'figures' / 'new_simulated.png'}")
-    say(f"Query       skymetal catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'")
+    say(
+        f"Query       {sys.argv[0]} catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'"
+    )
     say(f"In Python   skymetal.open_catalog({str(out)!r}).to_pandas()")
 
 
