@@ -168,6 +168,9 @@ def publish(run: Run) -> None:
         manifest = read_manifest(parts)
     except FileNotFoundError:
         raise InputError(f"there are no finished parts in {parts}; run `skymetal score` first") from None
+    plan = make_score_plan(run)
+    if manifest.run_digest != plan.run_digest:
+        raise InputError(f"the parts in {parts} were scored with another model, store or setting; score them again")
     card = describe_ensemble(run.ensemble)
     progress = publish_parts(
         parts=parts,
@@ -182,7 +185,8 @@ def publish(run: Run) -> None:
             "store": run.store.digest,
         },
     )
-    for item in progress:
+    total = 2 * len(manifest.receipts)  # each part is read twice: to find the sky pixels, and to fill them
+    for item in track(progress, title="publish", total=total, unit="parts", amount=lambda _: 1):
         if isinstance(item, PublishReceipt):
             receipt = item
     kind = "HATS" if receipt.is_hats else "plain Parquet"
