@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,9 @@ KINDS = ("auto", "local-cpu", "local-cuda")
 _LOOPBACK = "127.0.0.1:0"
 
 DASK_CONFIG = {
-    # The default blames a block for the death of any three workers it happened to run on.
-    "distributed.scheduler.allowed-failures": 1000,
+    # The default blames a block for the death of any three workers it happened to run on. A block that kills every
+    # worker it meets still ends the pass, by name.
+    "distributed.scheduler.allowed-failures": 30,
     "distributed.scheduler.no-workers-timeout": "120s",
     "distributed.scheduler.worker-ttl": "60s",
     "distributed.comm.timeouts.connect": "60s",
@@ -85,6 +87,7 @@ class LazyCluster:
         if self._client is not None:
             self._client.close()
             self._cluster.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
         self._config.__exit__(kind, error, trace)
 
 

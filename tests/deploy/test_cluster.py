@@ -26,7 +26,7 @@ def test_a_cluster_that_nobody_asks_for_never_starts(tmp_path_factory: pytest.Te
     children = len(psutil.Process().children(recursive=True))
     scratch = tmp_path_factory.mktemp("scratch")
     with LazyCluster(ClusterSettings(), scratch=scratch):
-        assert dask.config.get("distributed.scheduler.allowed-failures") == 1000
+        assert dask.config.get("distributed.scheduler.allowed-failures") == 30
         assert len(psutil.Process().children(recursive=True)) == children
     assert dask.config.get("distributed.scheduler.allowed-failures") == 3
     assert list(scratch.iterdir()) == []

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from distributed import Client
+from distributed import Client, Scheduler
 from support import brightness
 
 from skymetal.deploy.cluster import ClusterSettings, LazyCluster
@@ -48,3 +48,15 @@ def test_a_killed_worker_costs_no_block(client: Client, tmp_path: Path) -> None:
     task = partial(brightness.die_once, str(tmp_path))
     assert sorted(set(map_over_blocks(task, range(12), client))) == list(range(12))
     assert (tmp_path / "died").exists()
+
+
+def test_a_block_that_kills_every_worker_ends_the_pass_by_name(client: Client) -> None:
+    client.run_on_scheduler(_allow_failures, number=2)
+    done: list[int] = []
+    with pytest.raises(BlocksFailed, match="1 of 6 blocks failed, the first is block 2: KilledWorker"):
+        done.extend(map_over_blocks(brightness.always_die_on_two, range(6), client))
+    assert set(done) == {0, 1, 3, 4, 5}
+
+
+def _allow_failures(dask_scheduler: Scheduler, number: int) -> None:
+    dask_scheduler.allowed_failures = number
