@@ -16,7 +16,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 def test_the_python_example_runs_on_a_catalogue(undisturbed: Path, tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "skymetal-demo").symlink_to(undisturbed)
-    code = example + "\nprint(len(galaxies), len(near), mean[0])"
+    code = example + "\nprint(len(galaxies), len(near), mean[0][0])"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
