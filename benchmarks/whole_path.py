@@ -19,7 +19,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         assignments = [f"targets.num_galaxies={arguments.galaxies}", *arguments.set]
-        command = [sys.executable, "-m", "skymetal.deploy.cli", "demo", "--out", str(out)]
+        command = [sys.executable, "-m", "skymetal", "demo", "--out", str(out)]
         subprocess.run(
             [*command, *(word for text in assignments for word in ("--set", text))],
             check=True,

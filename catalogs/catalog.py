@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VIEW = "catalogue"
+REMEDY = "delete that folder and run `skymetal publish` again"
 # Over data that we opened ourselves: no file, no network, no extension, no Python variable of the caller's.
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -63,7 +64,7 @@ class Catalog:
                 raise missing_column(str(self.path), name, self.schema.names)
         table = self._read(columns=names)
         if table.num_rows != self.num_rows:
-            raise RuntimeError(f"{self.path} is damaged: it holds {table.num_rows} rows, not {self.num_rows}")
+            raise RuntimeError(f"{self.path} is damaged: it holds {table.num_rows} rows, not {self.num_rows}; {REMEDY}")
         return table
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -88,7 +89,7 @@ class Catalog:
         except duckdb.Error as error:
             # duckdb has no class of its own for a table that it was given and could not read.
             if f"registered as '{VIEW}' failed" in str(error):
-                raise RuntimeError(f"{self.path} is damaged: {error}") from error
+                raise RuntimeError(f"{self.path} is damaged: {error}; {REMEDY}") from error
             raise InputError(f"the query failed: {str(error).splitlines()[0]}") from error
         finally:
             connection.close()
@@ -114,7 +115,7 @@ class Catalog:
         try:
             return self._dataset.to_table(**selection)
         except (OSError, pa.ArrowInvalid) as error:
-            raise RuntimeError(f"{self.path} is damaged: {error}") from error
+            raise RuntimeError(f"{self.path} is damaged: {error}; {REMEDY}") from error
 
     @cached_property
     def _dataset(self) -> ds.Dataset:
@@ -153,7 +154,9 @@ def _open_version(version: Path, name: str) -> Catalog:
             properties=properties,
         )
     except (KeyError, ValueError, OSError) as error:
-        raise InputError(f"{version} is no catalogue that skymetal wrote, or is damaged: {error!r}") from error
+        raise InputError(
+            f"{version} is no catalogue that skymetal wrote, or is damaged: {error!r}; {REMEDY}"
+        ) from error
 
 
 def _what_is_there(given: Path) -> str:

@@ -18,7 +18,11 @@ def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any]) -> str:
     record = json.dumps(inputs, sort_keys=True, indent=1).encode()
     name = f"inputs/{step}.json"
     if not run_dir.put_if_absent(name, record):
-        refuse_other_inputs(json.loads(run_dir.read(name)), inputs, where=f"{run_dir} began `{step}`")
+        try:
+            before = json.loads(run_dir.read(name))
+        except ValueError as error:
+            raise RuntimeError(f"{run_dir}/{name} is damaged; delete it and run the same command again") from error
+        refuse_other_inputs(before, inputs, where=f"{run_dir} began `{step}`")
     return digest(record)
 
 
@@ -29,7 +33,7 @@ def refuse_other_inputs(before: Mapping[str, Any], now: Mapping[str, Any], *, wh
         if before.get(key) != now.get(key):
             raise InputError(
                 f"{where} with {key} = {_show(before.get(key))}, but this job has {key} = {_show(now.get(key))}; "
-                "name another [job] run_dir, or restore what was there"
+                "name another [job] run_dir, or restore what was there (a digest differs when a file has changed)"
             )
 
 

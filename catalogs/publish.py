@@ -116,13 +116,17 @@ def replace_link(folder: Folder, name: str, target: str) -> None:
 
 
 def _is_whole(version: Path) -> bool:
-    """Tell whether a version is there with every file that its ``_metadata`` names; its contents are not read."""
-    if not all((version / name).is_file() for name in (hats.METADATA, hats.COMMON_METADATA)):
+    """Tell whether a version is there with every file that its ``_metadata`` names, each with a footer."""
+    try:
+        groups = pq.read_metadata(version / hats.METADATA)
+        pq.read_schema(version / hats.COMMON_METADATA)
+        files = {groups.row_group(index).column(0).file_path for index in range(groups.num_row_groups)}
+        num_rows = sum(pq.read_metadata(version / name).num_rows for name in files)
+        _num_partitions(Folder(version))
+    except (KeyError, ValueError, OSError):  # Arrow's errors are the last two
         return False
-    groups = pq.read_metadata(version / hats.METADATA)
-    files = {groups.row_group(index).column(0).file_path for index in range(groups.num_row_groups)}
-    small = [hats.PROPERTIES, hats.PARTITION_INFO] if not (version / PLAIN_PROPERTIES).is_file() else []
-    return all((version / name).is_file() for name in (*files, *small))
+    is_hats = (version / hats.PROPERTIES).is_file()
+    return num_rows == groups.num_rows and (not is_hats or (version / hats.PARTITION_INFO).is_file())
 
 
 def _num_partitions(version: Folder) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -19,7 +20,7 @@ from skymetal.catalogs.tables import read_table
 from skymetal.deploy.cluster import LazyCluster
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import format_table, say
-from skymetal.deploy.run_directory import hold_run_directory
+from skymetal.deploy.run_directory import SCRATCH, hold_run_directory
 
 MAX_ROWS_SHOWN = 40
 DEMO = Path(__file__).with_name("demo.toml")
@@ -38,6 +39,7 @@ class _Group(click.Group):
         except InputError as error:
             _stop(f"skymetal: {printable(str(error))}", code=2)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not spoil the leaving
             _stop("skymetal: stopped; the same command goes on from here", code=130)
         except BrokenPipeError:
             sys.exit(141)
@@ -175,7 +177,7 @@ def _run(job: Job, *names: str) -> None:
     steps = import_module("skymetal.deploy.steps")
     with (
         hold_run_directory(job) as directory,
-        LazyCluster(job.cluster, scratch=directory.folder.path / "scratch") as cluster,
+        LazyCluster(job.cluster, scratch=directory.folder.path / SCRATCH) as cluster,
     ):
         steps.run_steps(steps.Run(job=job, directory=directory, cluster=cluster), names or tuple(steps.STEPS))
 
@@ -199,7 +201,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else printable(str(value))
-
-
-if __name__ == "__main__":
-    main()

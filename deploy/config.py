@@ -35,6 +35,8 @@ class JobSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not self.run_dir or not self.run_dir.isprintable():
+            raise InputError(f"[job] run_dir must be the path of a folder, got {self.run_dir!r}")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"[job] seed must be 0 to 2^63 - 1, got {self.seed}")
 
@@ -118,7 +120,13 @@ def _describe(options: Iterable[Any]) -> str:
     for option in options:
         origin = typing.get_origin(option)
         if option is not type(None):
-            words.append("a list" if origin is tuple else "a table of keys" if origin is dict else _WORDS[option])
+            words.append(
+                'a list, as in ["a", "b"]'
+                if origin is tuple
+                else "a table of keys"
+                if origin is dict
+                else _WORDS[option]
+            )
     return " or ".join(words)
 
 

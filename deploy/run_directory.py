@@ -6,6 +6,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ QUARANTINE = "quarantine.csv"
 EVALUATION = "evaluation.json"
 FIGURES = "figures"
 LOG = "logs/skymetal.log"
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def hold_run_directory(job: Job) -> Iterator[RunDirectory]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         folder.sweep()
+        shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
         resolved = job.to_toml().encode()
         if not folder.exists("job.toml") or folder.read("job.toml") != resolved:
             folder.write("job.toml", resolved)
@@ -73,8 +76,7 @@ def hold_run_directory(job: Job) -> Iterator[RunDirectory]:
             raise
         except Exception as error:
             logger.exception("the run stopped")
-            log = folder.path / LOG
-            error.add_note(f"What is done is kept: the same command goes on from here. Details are in {log}.")
+            error.add_note(f"Details are in {folder.path / LOG}.")
             raise
         finally:
             logging.getLogger().removeHandler(handler)

@@ -31,8 +31,8 @@ from skymetal.engine.ingest import make_ingest_plan, quarantined
 from skymetal.engine.predict import PredictorRef
 from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
-from skymetal.engine.store import STORE
-from skymetal.train.card import CARD, describe_ensemble, write_ensemble
+from skymetal.engine.store import STORE, create_store
+from skymetal.train.card import describe_ensemble, ensemble_is_whole, write_ensemble
 from skymetal.train.data import read_labels
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.plan import TrainPlan, make_plan
@@ -59,6 +59,7 @@ def ingest(run: Run) -> None:
     plan.check()
     inputs = asdict(run.job.images) | {"targets": plan.targets.digest, "seed": run.job.job.seed}
     claim_inputs(run.directory.folder, "ingest", inputs)
+    create_store(plan.store.folder, plan.store.layout)
     missing = plan.missing_blocks()
     if missing or not plan.store.is_finished:
         receipts = ingest_targets(plan, run.cluster.client())
@@ -99,7 +100,7 @@ def train(run: Run) -> None:
     )
     plan.check()
     claim_inputs(run.directory.folder, "train", plan.inputs())
-    if not (run.ensemble / CARD).exists():
+    if not ensemble_is_whole(run.ensemble):
         _train_folds(run, plan)
         write_ensemble(plan)
     say(f"train: {plan.num_folds} members in {run.ensemble}")

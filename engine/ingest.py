@@ -21,9 +21,10 @@ from skymetal.engine.quality import inspect_pixels
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.sources.folder import FolderSource
 from skymetal.engine.sources.simulated import SimulatedSource
-from skymetal.engine.store import CutoutStore, create_store
+from skymetal.engine.store import CutoutStore
 
 SOURCES = ("folder", "simulated")
+MAX_SHARD_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,14 @@ class ImageSettings:
             raise InputError(
                 f"[images] shard_size must be a multiple of chunk_size, got {self.shard_size} and {self.chunk_size}"
             )
+        if len(set(self.bands)) != len(self.bands):
+            raise InputError(f"[images] bands must differ from each other, got {list(self.bands)}")
+        num_bytes = self.shard_size * self.size_pix**2 * len(self.bands)
+        if num_bytes > MAX_SHARD_BYTES:
+            raise InputError(
+                f"[images] a shard of shard_size = {self.shard_size} cutouts of size_pix = {self.size_pix} is "
+                f"{num_bytes / 2**30:.1f} GiB in memory, at most {MAX_SHARD_BYTES >> 30} are allowed; make one smaller"
+            )
         if not 0 < self.crop_size <= self.input_size:
             raise InputError(
                 f"[images] crop_pix must be 1 to input_size_pix, got {self.crop_size} of {self.input_size}"
@@ -86,7 +95,7 @@ class IngestPlan:
     def check(self) -> None:
         """Raise InputError, before any work, where the source cannot serve."""
         if isinstance(self.source, FolderSource):
-            self.source.check()
+            self.source.check(self.targets.read(0, self.targets.num_rows)["object_id"])
 
     def missing_blocks(self) -> list[int]:
         """Return the shards that are not yet written."""
@@ -132,8 +141,7 @@ def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, folder: Fo
 
 
 def ingest(plan: IngestPlan, client: Client) -> Iterator[ShardReceipt]:
-    """Write every missing shard, yielding a receipt as each is done; then sum the store."""
-    create_store(plan.store.folder, plan.store.layout)
+    """Write every missing shard of a created store, yielding a receipt as each is done; then sum the store."""
     yield from map_over_blocks(partial(ingest_block, plan), plan.missing_blocks(), client)
     plan.store.finish()
 

@@ -77,11 +77,23 @@ class CutoutStore:
     @cached_property
     def digest(self) -> str:
         """Names the layout and every galaxy's pixels; only a finished store has one."""
+        return self._digest(self._receipt_digests)
+
+    @cached_property
+    def _receipt_digests(self) -> list[str]:
         try:
-            return str(json.loads(self.folder.read(_MANIFEST))["digest"])
+            content = json.loads(self.folder.read(_MANIFEST))
+            digests = [str(text) for text in content["receipts"]]
+            if content["digest"] == self._digest(digests):
+                return digests
+            reason = "its digest is not that of its receipts"
         except (KeyError, TypeError, ValueError) as error:
-            message = f"{self.folder}/{_MANIFEST} is damaged; delete it and run `skymetal ingest` again"
-            raise RuntimeError(message) from error
+            reason = repr(error)
+        message = f"{self.folder}/{_MANIFEST} is damaged ({reason}); delete it and run `skymetal ingest` again"
+        raise RuntimeError(message)
+
+    def _digest(self, receipt_digests: list[str]) -> str:
+        return digest(json.dumps([self.layout.to_json(), receipt_digests], sort_keys=True).encode())
 
     @property
     def is_finished(self) -> bool:
@@ -112,9 +124,12 @@ class CutoutStore:
         """
         name = _receipt_name(index)
         try:
-            return pq.read_table(io.BytesIO(self.folder.read(name)))
-        except (OSError, pa.ArrowException) as error:
-            message = f"{self.folder}/{name} is missing or damaged; delete it and run `skymetal ingest` again"
+            data = self.folder.read(name)
+            if self.is_finished and digest(data) != self._receipt_digests[index]:
+                raise ValueError("it is not what the store's manifest says")
+            return pq.read_table(io.BytesIO(data))
+        except (OSError, ValueError) as error:  # Arrow's errors are either
+            message = f"{self.folder}/{name} is missing or damaged ({error}); delete it and run `skymetal ingest` again"
             raise RuntimeError(message) from error
 
     def read_is_stored(self) -> NDArray[np.bool_]:
@@ -154,24 +169,23 @@ class CutoutStore:
             flags=receipt["ingest_flags"].to_numpy(),
         )
 
-    def finish(self) -> pa.Table:
-        """Sum the receipts into the store's manifest and return all receipt rows, in target order.
+    def finish(self) -> None:
+        """Sum the receipts into the store's manifest; a manifest that is there must agree with them.
 
-        Raises RuntimeError where a shard has no receipt.
+        Raises RuntimeError where a shard has no receipt, or a receipt is damaged.
         """
         missing = sorted(set(range(self.num_blocks)) - self.done_blocks())
         if missing:
             raise RuntimeError(f"{len(missing)} of {self.num_blocks} shards are not written, the first is {missing[0]}")
-        receipts = [self.read_receipt(index) for index in range(self.num_blocks)]
+        is_stored_N = self.read_is_stored()
         digests = [digest(self.folder.read(_receipt_name(index))) for index in range(self.num_blocks)]
-        rows = pa.concat_tables(receipts)
         content = {
-            "digest": digest(json.dumps([self.layout.to_json(), digests], sort_keys=True).encode()),
-            "num_stored": int(np.count_nonzero(rows["is_stored"].to_numpy())),
+            "digest": self._digest(digests),
+            "num_stored": int(np.count_nonzero(is_stored_N)),
             "num_targets": self.num_targets,
+            "receipts": digests,
         }
         self.folder.write(_MANIFEST, json.dumps(content, sort_keys=True, indent=1).encode())
-        return rows
 
 
 def create_store(folder: Folder, layout: StoreLayout) -> CutoutStore:

@@ -73,7 +73,7 @@ class EnsembleCard:
         """
         data = (self.path / OUT_OF_FOLD).read_bytes()
         if digest(data) != self.out_of_fold_sha256:
-            raise RuntimeError(f"{self.path / OUT_OF_FOLD} is damaged: its digest is not that in {CARD}; put it back")
+            raise damaged_file(self.path / OUT_OF_FOLD)
         return pq.read_table(pa.BufferReader(data))
 
 
@@ -108,15 +108,38 @@ def describe_ensemble(path: str | Path) -> EnsembleCard:
         raise InputError(f"there is no ensemble in {path}: {CARD} is missing; run `skymetal train` first") from None
     try:
         content = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{folder}/{CARD} cannot be read ({error}); put the original back") from error
-    if content.get("format") != _FORMAT:
-        got = content.get("format")
-        raise InputError(f"{folder}/{CARD} has format {got!r}, this version reads {_FORMAT}; train again")
+        if content.get("format") != _FORMAT:
+            raise ValueError(f"its format is {content.get('format')!r}, this version reads {_FORMAT}")
+        return _read_card(folder, digest(data), content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder}/{CARD} cannot be used ({error}); put the original back, or, in a run directory of your own, "
+            "delete it and run `skymetal train` again"
+        ) from error
+
+
+def ensemble_is_whole(path: Path) -> bool:
+    """Tell whether an ensemble's card and every file it names are there. Raises as describe_ensemble for a bad card."""
+    if not (path / CARD).exists():
+        return False
+    names = [OUT_OF_FOLD, *(entry.file for entry in describe_ensemble(path).members)]
+    return all((path / name).is_file() for name in names)
+
+
+def damaged_file(path: Path, *delete_too: str) -> RuntimeError:
+    """Return the error for a file of an ensemble that is not what the card says, with the way out of it."""
+    names = " and ".join((path.name, *delete_too))
+    return RuntimeError(
+        f"{path} is damaged: its digest is not that in {CARD}; put the original back, or, in a run directory of your "
+        f"own, delete {names} and run `skymetal train` again"
+    )
+
+
+def _read_card(folder: Folder, card_digest: str, content: dict[str, Any]) -> EnsembleCard:
     spec = content["image_spec"]
     return EnsembleCard(
         path=folder.path,
-        digest=digest(data),
+        digest=card_digest,
         plan_digest=content["plan_digest"],
         recipe=content["recipe"]["name"],
         seed=content["seed"],

@@ -13,7 +13,7 @@ from safetensors.torch import load
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec
-from skymetal.train.card import EnsembleCard, MemberEntry, describe_ensemble
+from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
 from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
 from skymetal.train.network import MetallicityNet
 
@@ -102,7 +102,7 @@ def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: 
 def _load_member(folder: Folder, entry: MemberEntry, card: EnsembleCard, device: torch.device) -> Member:
     data = folder.read(entry.file)
     if digest(data) != entry.sha256:
-        raise RuntimeError(f"{folder}/{entry.file} is damaged: its digest is not that in ensemble.toml; put it back")
+        raise damaged_file(folder.path / entry.file)
     tensors = load(data)
     network = MetallicityNet(num_labels=len(card.labels), num_bands=len(card.image_spec.bands))
     wanted = network.state_dict()

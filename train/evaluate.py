@@ -52,11 +52,12 @@ def compare(name: str, title: str, truth: pa.ChunkedArray, prediction: pa.Chunke
     """Compare two columns; rows where either is missing or not finite are left out."""
     truth_N, prediction_N = (np.asarray(column.cast(pa.float64()).to_numpy()) for column in (truth, prediction))
     both = np.isfinite(truth_N) & np.isfinite(prediction_N)
-    if np.count_nonzero(both) < MIN_GALAXIES or np.ptp(truth_N[both]) == 0:
+    if np.count_nonzero(both) < MIN_GALAXIES:
         raise InputError(
-            f"{title}: {np.count_nonzero(both)} galaxies have both values; "
-            f"give at least {MIN_GALAXIES}, with truths that differ"
+            f"{title}: only {np.count_nonzero(both)} galaxies have both values; give at least {MIN_GALAXIES}"
         )
+    if np.ptp(truth_N[both]) == 0:
+        raise InputError(f"{title}: all truths are equal; there is nothing to judge predictions by")
     return Comparison(
         name=name,
         title=title,

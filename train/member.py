@@ -59,20 +59,25 @@ def receipt_name(fold: int) -> str:
 
 
 def find_receipt(folder: Folder, fold: int, *, plan_digest: str) -> MemberReceipt | None:
-    """Return a fold's receipt, or None where it is not trained.
+    """Return a fold's receipt, or None where it is not trained, or a file of it is lost.
 
-    Raises InputError where another plan trained it: the two must not be mixed in one ensemble.
+    Raises InputError where another plan trained it: the two must not be mixed in one ensemble. Raises RuntimeError
+    for a receipt that cannot be read.
     """
     try:
         receipt = MemberReceipt.from_json(folder.read(receipt_name(fold)))
     except FileNotFoundError:
         return None
+    except (KeyError, TypeError, ValueError) as error:
+        message = f"{folder}/{receipt_name(fold)} is damaged; delete it and run `skymetal train` again"
+        raise RuntimeError(message) from error
     if receipt.plan_digest != plan_digest:
         raise InputError(
             f"{folder}/{receipt_name(fold)} was trained on other data or with other settings than this job's; "
             "name another [job] run_dir, or restore the settings"
         )
-    return receipt
+    is_there = folder.exists(receipt.weights_file) and folder.exists(receipt.predictions_file)
+    return receipt if is_there else None
 
 
 @dataclass(frozen=True, kw_only=True)

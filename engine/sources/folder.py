@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import stat
 import warnings
 from collections.abc import Iterator
@@ -36,8 +35,8 @@ class FolderSource:
     input_size_pix: int
     crop_pix: int
 
-    def check(self) -> None:
-        """Raise InputError, before any work, where the folder cannot serve."""
+    def check(self, object_id: pa.ChunkedArray) -> None:
+        """Raise InputError, before any work, where the folder has an image for none of the galaxies."""
         folder = Path(self.folder)
         if not folder.is_dir():
             raise InputError(f"[images] folder {folder} does not exist; name the folder with the image files")
@@ -45,17 +44,20 @@ class FolderSource:
             raise InputError(f"[images] pattern must contain {{object_id}}, got {self.pattern!r}")
         if Path(self.pattern).is_absolute() or ".." in Path(self.pattern).parts:
             raise InputError(f"[images] pattern must stay inside the folder, got {self.pattern!r}")
-        like = "*".join(glob.escape(text) for text in self.pattern.split("{object_id}"))
-        if not any(path.is_file() for path in folder.glob(like)):
+        if not any((folder / self._name(value.as_py())).exists() for value in object_id):
             there = next((path.name for path in sorted(folder.iterdir())[:1]), "nothing")
             raise InputError(
-                f"[images] folder {folder} holds no file like {self.pattern!r}, but {there}; check folder and pattern"
+                f"[images] folder {folder} has no image of any of the {len(object_id)} targets, such as "
+                f"{self._name(object_id[0].as_py())!r}; it holds {there}: check folder and pattern"
             )
+
+    def _name(self, object_id: int) -> str:
+        return self.pattern.replace("{object_id}", str(object_id))
 
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Yield one cutout a target; a file that is missing or bad gives its reason."""
         for object_id in targets["object_id"].to_pylist():
-            name = self.pattern.replace("{object_id}", str(object_id))
+            name = self._name(object_id)
             try:
                 yield Cutout(pixels=self._decode(_read_file(Path(self.folder) / name)), source=name)
             except FileNotFoundError:

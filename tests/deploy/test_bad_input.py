@@ -85,7 +85,10 @@ def break_output(place: Path) -> None:
         (break_key, "[images] has no key 'shard_sise'; did you mean 'shard_size'?"),
         (break_type, "[images] shard_size must be a whole number, got 'eight'"),
         (break_column, "has no column 'specObjID'; did you mean 'objID'?"),
-        (break_folder, "holds no file like '{object_id}.png', but nothing; check folder and pattern"),
+        (
+            break_folder,
+            "has no image of any of the 10 targets, such as '0.png'; it holds nothing: check folder and pattern",
+        ),
         (break_ids, "object_id 3 stands in 2 rows"),
         (break_table, "labels.csv does not exist; check the path"),
         (break_output, "is a file; name another folder"),

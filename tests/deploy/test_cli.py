@@ -75,7 +75,7 @@ def test_an_unexpected_error_is_one_line_with_exit_code_1_and_its_details_in_the
     result = call("select", job)
     assert result.exit_code == 1
     assert "targets.parquet is damaged" in result.output.splitlines()[0]
-    assert "the same command goes on from here" in result.output.splitlines()[1]
+    assert "logs/skymetal.log" in result.output.splitlines()[1]
     assert "Traceback" not in result.output
     assert "Traceback" in (tmp_path / "run" / "logs" / "skymetal.log").read_text()
 

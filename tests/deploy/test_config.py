@@ -76,7 +76,7 @@ def test_the_resolved_job_is_a_job_file_that_gives_the_same_job(tmp_path: Path) 
         ("[train]\nnum_folds = 'five'", r"\[train\] num_folds must be a whole number, got 'five'"),
         ("[train]\nnum_folds = 5.0", r"\[train\] num_folds must be a whole number, got 5.0"),
         ("[train]\nnum_folds = true", r"\[train\] num_folds must be a whole number, got True"),
-        ("[train]\nlabels = 'oh_p50'", r"\[train\] labels must be a list, got 'oh_p50'"),
+        ("[train]\nlabels = 'oh_p50'", r"\[train\] labels must be a list, as in .*, got 'oh_p50'"),
         ("[train]\nlabels = [1]", r"\[train\] labels must be a text in quotes, got 1"),
         ("[train]\nnum_folds = 1", r"\[train\] num_folds must be at least 2, got 1"),
         ("[score]\nviews = 3", r"\[score\] views must be one of 1, 2, 4, 8, got 3"),

@@ -92,7 +92,7 @@ def test_settings_that_make_no_sense_cannot_exist(tmp_path: Path, changes: dict[
 def test_a_folder_without_images_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     plan = make_plan(tmp_path, folder=str(tmp_path / "empty"))
-    with pytest.raises(InputError, match="holds no file like"):
+    with pytest.raises(InputError, match="has no image of any of the 11 targets"):
         plan.check()
     assert not plan.store.folder.exists()
 

@@ -74,8 +74,19 @@ def test_an_empty_manifest_or_receipt_is_named(folder: Folder, name: str) -> Non
     fill(folder)
     folder.write(name, b"")
     store = open_store(folder.path)
-    with pytest.raises(RuntimeError, match=f"{name} is .*damaged; delete it and run `skymetal ingest` again"):
-        store.digest if name == "manifest.json" else store.read_block(1)
+    with pytest.raises(RuntimeError, match=rf"{name} is .*damaged \(.*\); delete it and run `skymetal ingest` again"):
+        store.read_block(1)
+
+
+def test_a_flipped_bit_in_a_receipt_is_never_silent(folder: Folder) -> None:
+    fill(folder)
+    clean = folder.read("receipts/000001.parquet")
+    for position in range(0, len(clean), 29):
+        data = bytearray(clean)
+        data[position] ^= 1
+        folder.write("receipts/000001.parquet", bytes(data))
+        with pytest.raises(RuntimeError, match=r"receipts/000001\.parquet is missing or damaged"):
+            open_store(folder.path).read_receipt(1)
 
 
 def test_any_zarr_reader_sees_the_whole_array(folder: Folder) -> None:

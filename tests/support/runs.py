@@ -45,7 +45,7 @@ def write_job(path: Path, text: str = TINY_JOB) -> Path:
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "skymetal.deploy.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "skymetal", *map(str, arguments)]
 
 
 def run(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:

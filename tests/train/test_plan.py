@@ -15,7 +15,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import open_targets, write_targets
 from skymetal.engine.shard import array_metadata
-from skymetal.engine.store import open_store
+from skymetal.engine.store import CutoutStore, open_store
 from skymetal.train.folds import assign_folds
 from skymetal.train.network import MetallicityNet
 from skymetal.train.recipe import TrainSettings
@@ -64,6 +64,8 @@ def test_a_fold_whose_others_are_all_alike_is_refused(tmp_path: Path) -> None:
     layout = replace(open_store(plan.store).layout, targets_digest=targets.digest)
     for name, data in array_metadata(layout).items():
         Folder(plan.store).write(name, data)
+    Folder(plan.store).remove("manifest.json")
+    CutoutStore(Folder(plan.store), layout).finish()
     with pytest.raises(InputError, match="all galaxies outside fold 0 have the same label"):
         replace(plan, targets=targets.path).check()
 

@@ -1,0 +1,90 @@
+"""What is lost from a finished run is made again by the same command, with the same bytes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import runs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def lose(run: Path, *patterns: str) -> None:
+    for pattern in patterns:
+        path = sorted(run.glob(pattern))[0]
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def cut(run: Path, pattern: str) -> None:
+    path = sorted(run.glob(pattern))[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+LOSSES: dict[str, Callable[[Path], None]] = {
+    "a shard, a store receipt and the array's metadata": lambda run: lose(
+        run, "store.zarr/images/c/3", "store.zarr/receipts/000005.parquet", "store.zarr/images/zarr.json"
+    ),
+    "a part, a part receipt, the manifests and the version": lambda run: lose(
+        run,
+        "parts/part-000002-*",
+        "parts/receipts/000004.json",
+        "parts/manifest.json",
+        "store.zarr/manifest.json",
+        "versions/*",
+    ),
+    "a member, the out-of-fold table and a part": lambda run: lose(
+        run, "ensemble/fold1-*.safetensors", "ensemble/out_of_fold.parquet", "parts/part-000001-*"
+    ),
+    "a file of the version, and the link": lambda run: lose(
+        run, "versions/*/dataset/**/part-000002.parquet", "catalogue"
+    ),
+    "half of the version's metadata": lambda run: cut(run, "versions/*/_metadata"),
+    "half of a file of the version": lambda run: cut(run, "versions/*/dataset/**/part-000003.parquet"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_lost_is_made_again(undisturbed: Path, tmp_path: Path, loss: str) -> None:
+    job = runs.write_job(tmp_path)
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run, symlinks=True)
+    LOSSES[loss](run)
+    result = runs.run("run", job)
+    assert result.returncode == 0, result.stderr
+    for folder in ("catalogue", "store.zarr", "ensemble", "parts"):
+        assert runs.contents(run / folder) == runs.contents(undisturbed / folder)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "remedy"),
+    [
+        ("store.zarr/images/c/3/0/0/0", "delete it and run `skymetal ingest` again"),
+        ("store.zarr/receipts/000003.parquet", "delete it and run `skymetal ingest` again"),
+        ("ensemble/fold0-*.safetensors", "delete fold0-"),
+        ("targets.parquet", "delete it and run `skymetal select` again"),
+    ],
+)
+def test_what_is_damaged_is_named_with_a_remedy_that_works(
+    undisturbed: Path, tmp_path: Path, pattern: str, remedy: str
+) -> None:
+    job = runs.write_job(tmp_path)
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run, symlinks=True)
+    cut(run, pattern)
+    lose(run, "parts/part-000003-*")
+    result = runs.run("run", job)
+    assert result.returncode == 1
+    name = sorted(run.glob(pattern))[0].relative_to(run)
+    assert str(name) in result.stderr
+    assert remedy in result.stderr
+    assert "Traceback" not in result.stderr
+    lose(run, pattern)
+    result = runs.run("run", job)
+    assert result.returncode == 0, result.stderr
+    assert runs.contents(run / "catalogue") == runs.contents(undisturbed / "catalogue")
