@@ -26,7 +26,7 @@ def say(text: str) -> None:
 def track(items: Iterable[Item], *, title: str, total: int, unit: str, amount: Callable[[Item], int]) -> Iterator[Item]:
     """Pass items on while showing how many of ``total`` units they amount to, the rate and the time left."""
     if sys.stderr.isatty():
-        with tqdm(total=total, desc=title, unit=f" {unit}", dynamic_ncols=True, leave=False) as bar:
+        with tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, leave=False) as bar:
             for item in items:
                 yield item
                 bar.update(amount(item))

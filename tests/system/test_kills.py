@@ -32,7 +32,6 @@ def test_a_job_killed_at_five_moments_ends_with_the_same_bytes(undisturbed: Path
     for number, moment in enumerate(moments):
         was_running = runs.kill_when(moment, "run", job)
         assert was_running, f"the job ended before moment {number}"
-        assert not (run_dir / "catalogue").exists()
     result = runs.run("run", job)
     assert result.returncode == 0, result.stderr
     assert runs.contents(run_dir / "catalogue") == runs.contents(undisturbed / "catalogue")
