@@ -19,6 +19,7 @@ from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.quality import inspect_pixels
 from skymetal.engine.shard import StoreLayout
+from skymetal.engine.sources import ImageSource
 from skymetal.engine.sources.folder import FolderSource
 from skymetal.engine.sources.simulated import SimulatedSource
 from skymetal.engine.store import CutoutStore
@@ -90,12 +91,11 @@ class IngestPlan:
 
     store: CutoutStore
     targets: TargetList
-    source: FolderSource | SimulatedSource
+    source: ImageSource
 
     def check(self) -> None:
         """Raise InputError, before any work, where the source cannot serve."""
-        if isinstance(self.source, FolderSource):
-            self.source.check(self.targets.read(0, self.targets.num_rows)["object_id"])
+        self.source.check(self.targets.read(0, self.targets.num_rows))
 
     def missing_blocks(self) -> list[int]:
         """Return the shards that are not yet written."""
@@ -126,7 +126,7 @@ def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, folder: Fo
         chunk_size=settings.chunk_size,
         targets_digest=targets.digest,
     )
-    source: FolderSource | SimulatedSource
+    source: ImageSource
     if settings.source == "simulated":
         source = SimulatedSource(size_pix=settings.size_pix, seed=seed)
     else:

@@ -31,6 +31,10 @@ class Cutout:
 class ImageSource(Protocol):
     """Reads cutouts. Instances are small and picklable: they travel to the workers."""
 
+    def check(self, targets: pa.Table) -> None:
+        """Raise InputError, before any work, where the source cannot serve these targets."""
+        ...
+
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Yield one cutout a target, in the order of the rows. A bad image is a reason, never an exception."""
         ...

@@ -35,7 +35,7 @@ class FolderSource:
     input_size_pix: int
     crop_pix: int
 
-    def check(self, object_id: pa.ChunkedArray) -> None:
+    def check(self, targets: pa.Table) -> None:
         """Raise InputError, before any work, where the folder has an image for none of the galaxies."""
         folder = Path(self.folder)
         if not folder.is_dir():
@@ -44,6 +44,7 @@ class FolderSource:
             raise InputError(f"[images] pattern must contain {{object_id}}, got {self.pattern!r}")
         if Path(self.pattern).is_absolute() or ".." in Path(self.pattern).parts:
             raise InputError(f"[images] pattern must stay inside the folder, got {self.pattern!r}")
+        object_id = targets["object_id"]
         if not any((folder / self._name(value.as_py())).exists() for value in object_id):
             there = next((path.name for path in sorted(folder.iterdir())[:1]), "nothing")
             raise InputError(

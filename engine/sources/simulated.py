@@ -57,6 +57,10 @@ class SimulatedSource:
         if self.seed < 0:
             raise InputError(f"the seed of simulated images is {self.seed}; give 0 or more")
 
+    def check(self, targets: pa.Table) -> None:
+        """Raise InputError where columns that the images are drawn from are missing or null."""
+        _check_columns(targets)
+
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Return one cutout a row, in order; raise InputError, before any, where columns are missing or null."""
         galaxies = _galaxies(targets)
@@ -79,7 +83,7 @@ class SimulatedSource:
         return Cutout(pixels=pixels, source=f"simulated:{self.seed}")
 
 
-def _galaxies(targets: pa.Table) -> list[Galaxy]:
+def _check_columns(targets: pa.Table) -> None:
     missing = [name for name in REQUIRED_COLUMNS if name not in targets.column_names]
     if missing:
         raise InputError(
@@ -89,6 +93,10 @@ def _galaxies(targets: pa.Table) -> list[Galaxy]:
     null = [name for name in REQUIRED_COLUMNS if targets[name].null_count]
     if null:
         raise InputError(f"simulated images need a value in every row of {', '.join(null)}; drop the rows with nulls")
+
+
+def _galaxies(targets: pa.Table) -> list[Galaxy]:
+    _check_columns(targets)
     object_id_N = targets["object_id"].to_numpy()
     column = {name: targets[name].to_numpy().astype(np.float64) for name in REQUIRED_COLUMNS[1:]}
     flux_NC = 10 ** (0.4 * (22.5 - np.stack([column[f"modelMag_{band}"] for band in BANDS], axis=-1)))

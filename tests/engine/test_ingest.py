@@ -97,6 +97,13 @@ def test_a_folder_without_images_is_refused_before_any_work(tmp_path: Path) -> N
     assert not plan.store.folder.exists()
 
 
+def test_a_real_table_cannot_be_drawn_and_is_refused_before_any_work(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, source="simulated")
+    with pytest.raises(InputError, match="oh_true"):
+        plan.check()
+    assert not plan.store.folder.exists()
+
+
 def test_the_simulated_survey_fills_a_store(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     targets = select(TargetSettings(survey="simulated", num_galaxies=12), seed=1, folder=folder, name="t.parquet")

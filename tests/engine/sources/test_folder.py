@@ -14,7 +14,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.folder import FolderSource
 
-IDS = pa.chunked_array([[1, 7]])
+TARGETS = pa.table({"object_id": [1, 7]})
 
 
 def picture(size: int = 16, mode: str = "RGB", form: str = "JPEG") -> bytes:
@@ -91,7 +91,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_pattern_that_leaves_the_folder_is_refused(tmp_path: Path, pattern: str) -> None:
     source = FolderSource(folder=str(tmp_path), pattern=pattern, size_pix=16, input_size_pix=16, crop_pix=16)
     with pytest.raises(InputError, match="must stay inside the folder"):
-        source.check(IDS)
+        source.check(TARGETS)
 
 
 def test_signs_that_a_shell_would_expand_are_plain_letters_in_a_pattern(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_signs_that_a_shell_would_expand_are_plain_letters_in_a_pattern(tmp_path
     source = FolderSource(
         folder=str(tmp_path), pattern="[{object_id}]*.jpg", size_pix=16, input_size_pix=16, crop_pix=16
     )
-    source.check(IDS)
+    source.check(TARGETS)
     (cutout,) = source.read(pa.table({"object_id": [7]}))
     assert cutout.pixels is not None
 
@@ -127,19 +127,19 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None
 def test_the_folder_is_checked_before_any_work(tmp_path: Path) -> None:
     settings = {"size_pix": 16, "input_size_pix": 16, "crop_pix": 16}
     with pytest.raises(InputError, match="does not exist"):
-        FolderSource(folder=str(tmp_path / "none"), pattern="{object_id}.jpg", **settings).check(IDS)
+        FolderSource(folder=str(tmp_path / "none"), pattern="{object_id}.jpg", **settings).check(TARGETS)
     with pytest.raises(InputError, match=r"must contain \{object_id\}"):
-        FolderSource(folder=str(tmp_path), pattern="image.jpg", **settings).check(IDS)
+        FolderSource(folder=str(tmp_path), pattern="image.jpg", **settings).check(TARGETS)
     with pytest.raises(InputError, match=r"has no image of any of the 2 targets, such as '1\.jpg'; it holds nothing"):
-        FolderSource(folder=str(tmp_path), pattern="{object_id}.jpg", **settings).check(IDS)
+        FolderSource(folder=str(tmp_path), pattern="{object_id}.jpg", **settings).check(TARGETS)
     (tmp_path / "1.jpg").write_bytes(b"x")
-    FolderSource(folder=str(tmp_path), pattern="{object_id}.jpg", **settings).check(IDS)
+    FolderSource(folder=str(tmp_path), pattern="{object_id}.jpg", **settings).check(TARGETS)
 
 
 def test_real_survey_images_decode_and_a_truncated_one_is_named(real_data: Path) -> None:
     settings = {"size_pix": 64, "input_size_pix": 128, "crop_pix": 128}
     source = FolderSource(folder=str(real_data / "sdss-oh" / "images"), pattern="{object_id}.jpg", **settings)
-    source.check(pa.chunked_array([[5, 1237648702973411443]]))
+    source.check(pa.table({"object_id": [5, 1237648702973411443]}))
     (cutout,) = source.read(pa.table({"object_id": [1237648702973411443]}))
     assert cutout.pixels is not None
     assert cutout.pixels.shape == (64, 64, 3)
