@@ -31,6 +31,11 @@ def missing_column(where: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"{where} has no column {name!r}; {did_you_mean(name, known)}")
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error of a library says, in one line; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def printable(text: str) -> str:
     """Return text whose control characters are spelt out: a name from a file must not steer a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -6,15 +6,27 @@ from enum import IntFlag
 
 
 class Flag(IntFlag):
-    """One bit a doubt. A galaxy whose image cannot be scored at all is quarantined, not flagged."""
+    """One bit a doubt. BLANK, CONSTANT and MISSING_BAND stand only in the store: such galaxies are quarantined."""
 
     SATURATED = 1
     LOW_ENTROPY = 2
+    BLANK = 4
+    CONSTANT = 8
+    MISSING_BAND = 16
+    EDGE = 32
+    PADDED = 64
+    BAD_PIXELS = 128
 
 
 MEANINGS = {
     Flag.SATURATED: "more than 1 % of the pixels are at the top of their range in some band",
     Flag.LOW_ENTROPY: "the grey levels carry less than 1 bit of entropy a pixel: hardly any signal",
+    Flag.BLANK: "no pixel has any data (quarantined)",
+    Flag.CONSTANT: "all pixels are alike (quarantined)",
+    Flag.MISSING_BAND: "some band has no data (quarantined)",
+    Flag.EDGE: "the cutout reaches beyond the edge of the survey image it was cut from",
+    Flag.PADDED: "pixels without data were filled with 0",
+    Flag.BAD_PIXELS: "more than 1 % of the pixels inside the survey image have no data in some band",
 }
 
 

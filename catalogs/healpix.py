@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import lonlat_to_healpix
+from cdshealpix.nested import healpix_to_lonlat, lonlat_to_healpix, neighbours
 from numpy.typing import NDArray
 
 ORDER = 29
+RA_ROUNDING_DEG = 1e-9
+"""How far beyond 0 to 360 a right ascension may be and still be one that was only rounded: 4 µas."""
+
+
+def wrap_ra(ra_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return right ascensions with 360, and what rounding made a hair more or less than 0 to 360, put inside.
+
+    All others come back as they are; ``valid_positions`` judges them.
+    """
+    with np.errstate(invalid="ignore"):
+        ra_N = np.where((ra_N < 0.0) & (ra_N >= -RA_ROUNDING_DEG), ra_N + 360.0, ra_N)
+        ra_N = np.where((ra_N >= 360.0) & (ra_N <= 360.0 + RA_ROUNDING_DEG), ra_N - 360.0, ra_N)
+    return ra_N + 0.0  # -0.0 is 0.0
 
 
 def valid_positions(ra_N: NDArray[np.float64], dec_N: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -25,3 +38,15 @@ def healpix29(ra_N: NDArray[np.float64], dec_N: NDArray[np.float64]) -> NDArray[
         raise ValueError("a position is not finite or not on the sky")
     index = lonlat_to_healpix(Longitude(ra_N, unit="deg"), Latitude(dec_N, unit="deg"), ORDER)
     return np.asarray(index).astype(np.int64)
+
+
+def unit_vectors(healpix_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the centres of order-29 cells as unit vectors, shape (N, 3); a position is within 0.4 mas of them."""
+    lon, lat = healpix_to_lonlat(healpix_N.astype(np.uint64), ORDER)
+    lon_N, lat_N = lon.rad, lat.rad
+    return np.stack([np.cos(lat_N) * np.cos(lon_N), np.cos(lat_N) * np.sin(lon_N), np.sin(lat_N)], axis=1)
+
+
+def neighbour_cells(cell_N: NDArray[np.int64], order: int) -> NDArray[np.int64]:
+    """Return the cells that touch each cell, itself among them, shape (N, 9); -1 where there are only seven."""
+    return np.asarray(neighbours(cell_N.astype(np.uint64), order)).astype(np.int64)

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +20,8 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 
 MANIFEST = "manifest.json"
+PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
+"""How every table of ours is written. Without dictionaries float columns are both faster and smaller (measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +74,9 @@ class Manifest:
 
 
 def encode_parquet(table: pa.Table, *, row_group_size: int | None = None) -> bytes:
-    """Return a table as Parquet bytes that depend on the table alone.
-
-    Float columns are not dictionary-encoded: that is both faster and smaller here (measured).
-    """
+    """Return a table as Parquet bytes that depend on the table alone."""
     buffer = io.BytesIO()
-    pq.write_table(
-        table,
-        buffer,
-        row_group_size=row_group_size,
-        compression="zstd",
-        use_dictionary=False,
-        write_page_checksum=True,
-    )
+    pq.write_table(table, buffer, row_group_size=row_group_size, **PARQUET_OPTIONS)
     return buffer.getvalue()
 
 

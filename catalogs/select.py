@@ -1,206 +1,207 @@
-"""select: survey tables in, target list out, every cut counted."""
+"""select: survey tables in, target list out, every row accounted for, in bounded memory.
+
+One table after the other is read in pieces and cut, and what is left of it is spilled, sorted, into one file in
+``selecting/``; the spills are merged, rows that repeat are removed, close pairs are grouped, and the list is written.
+Every file is there whole or not at all, so a killed select goes on at the first table that has no spill.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError, missing_column
-from skymetal.catalogs.healpix import valid_positions
+from skymetal.catalogs.cuts import apply_cuts, as_removed
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import refuse_other_inputs
-from skymetal.catalogs.simulated import simulate_survey
-from skymetal.catalogs.storage import Folder, file_digest
-from skymetal.catalogs.tables import read_table
-from skymetal.catalogs.targets import TargetList, open_targets, write_targets
+from skymetal.catalogs.pairs import Groups, find_groups
+from skymetal.catalogs.repeats import refuse_repeats, without_repeats
+from skymetal.catalogs.rows import GROUP_ID, HEALPIX, conform, with_healpix
+from skymetal.catalogs.spill import SpillWriter, merge_spills, read_notes, run_bytes
+from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.survey import Survey, find_survey, selection_inputs
+from skymetal.catalogs.target_settings import TargetSettings as TargetSettings
+from skymetal.catalogs.targets import TargetList, open_targets, sort_keys, write_sorted_targets
 
-SIMULATED = "simulated"
-SENTINEL = -9999.0
-"""What SDSS writes for "not measured". It becomes null."""
+SELECTING = "selecting"
+REPEATS = "repeats another row exactly"
+_NOTES = "skymetal.spill"
+_METHOD = 1
+"""Raise it when the same table would give another spill: half-done selections must not be continued."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
-    """One condition a galaxy must meet to be a target, in words and as a mask over the table's rows."""
+class TableReceipt:
+    """One table is done: its file, how many rows it had, and how many of them met every cut."""
+
+    path: Path
+    rows_in: int
+    rows_kept: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spill:
+    """What is left of one table; removed says how many rows each cut took, in the order of the cuts."""
 
     name: str
-    columns: tuple[str, ...]
-    keep: Callable[[pa.Table], pa.ChunkedArray | pa.Array]
+    table_digest: str
+    rows_in: int
+    rows_kept: int
+    removed: dict[str, int]
 
 
-def _between(column: str, low: float, high: float) -> Cut:
-    def keep(table: pa.Table) -> pa.ChunkedArray:
-        return pc.and_(pc.greater(table[column], low), pc.less(table[column], high))
+def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) -> Iterator[TableReceipt]:
+    """Read the survey tables, apply the cuts and write the target list; yield a receipt a table, the list last.
 
-    return Cut(name=f"{low:g} < {column} < {high:g}", columns=(column,), keep=keep)
+    A list that is there is checked and kept, and nothing is yielded. The list's bytes depend on the settings and the
+    tables' contents alone. Memory: some 250 MB, up to 1 GB for the largest surveys, and 24 bytes
+    a target. Until the list is there its folder holds about three times as much.
 
-
-def _colour_cut() -> Cut:
-    def keep(table: pa.Table) -> pa.ChunkedArray:
-        colour = pc.subtract(table["modelMag_u"], table["modelMag_r"])
-        return pc.and_(pc.greater(colour, 0.0), pc.less(colour, 6.0))
-
-    return Cut(name="0 < u - r < 6", columns=("modelMag_u", "modelMag_r"), keep=keep)
-
-
-def _valid_position() -> Cut:
-    def keep(table: pa.Table) -> pa.Array:
-        return pa.array(valid_positions(table["ra"].to_numpy(), table["dec"].to_numpy()))
-
-    return Cut(name="position is on the sky", columns=("ra", "dec"), keep=keep)
-
-
-CUTS: dict[str, tuple[Cut, ...]] = {
-    "none": (),
-    # The WHERE clause of Wu & Boada (2019), their appendix; the join to the emission-line tables is the table's.
-    "wu-boada-2019": (
-        _between("petroMag_r", 10, 18),
-        _colour_cut(),
-        *(_between(f"modelMag_{band}", 10, 25) for band in "ugriz"),
-        _between("rChi2", -np.inf, 2),
-        _between("zErr", 0, 0.01),
-        _between("redshift", 0.02, np.inf),
-        Cut(name="oh_p50 is measured", columns=("oh_p50",), keep=lambda table: pc.is_valid(table["oh_p50"])),
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetSettings:
-    """The job file's ``[targets]``.
-
-    survey names the survey; ``simulated`` makes one of ``num_galaxies`` and reads no table. columns maps our
-    names to the table's, as in ``{object_id = "objID"}``; other columns keep their names and are carried along.
+    Raises InputError for a table that cannot be read or lacks a column, an unusable object_id or one that names
+    different rows, when no galaxy is left, and when the list that is there was selected otherwise. RuntimeError for
+    a damaged spill.
     """
-
-    survey: str
-    tables: tuple[str, ...] = field(default=(), metadata={"path": True})
-    columns: dict[str, str] = field(default_factory=dict)
-    cuts: str = "none"
-    num_galaxies: int = 0
-
-    def __post_init__(self) -> None:
-        if self.cuts not in CUTS:
-            raise InputError(f"[targets] cuts must be one of {', '.join(CUTS)}, got {self.cuts!r}")
-        if self.survey == SIMULATED:
-            if self.tables:
-                raise InputError(
-                    "[targets] survey = 'simulated' makes its own table; remove tables, or name the real survey"
-                )
-            if self.num_galaxies < 1:
-                raise InputError(f"[targets] num_galaxies must be at least 1, got {self.num_galaxies}")
-        elif not self.tables:
-            raise InputError("[targets] tables names no survey table; give at least one CSV, Parquet or FITS file")
-
-
-def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) -> TargetList:
-    """Read the survey tables, apply the cuts, and write the target list; one that is there is checked and kept.
-
-    Raises InputError for a missing column, an unusable or repeated object_id, when no galaxy is left,
-    and when the list that is there was selected otherwise.
-    """
-    inputs = _selection_inputs(settings, seed=seed)
+    scratch = folder / SELECTING
     if folder.exists(name):
         targets = open_targets(folder.path / name)
+        inputs = selection_inputs(settings, seed=seed)
         refuse_other_inputs(targets.selection["inputs"], inputs, where=f"{targets.path} was selected")
-        return targets
-    if settings.survey == SIMULATED:
-        table = simulate_survey(num_galaxies=settings.num_galaxies, seed=seed)
     else:
-        tables = [_rename(read_table(Path(path)), settings.columns, path) for path in settings.tables]
-        table = pa.concat_tables(tables, promote_options="permissive")
-    rows_in = table.num_rows
-    if rows_in == 0:
-        raise InputError(f"the survey table has no rows: {', '.join(settings.tables)}; give one with galaxies")
-    table = _null_sentinels(_with_positions(_with_object_id(table)))
-    table, removed = _apply_cuts(table, settings.cuts)
-    if table.num_rows == 0:
-        why = ", ".join(f"'{cut['cut']}' removed {cut['num_removed']}" for cut in removed if cut["num_removed"])
-        raise InputError(f"no galaxy is left of {rows_in}: {why}; check the table's columns and units")
-    selection = {
-        "survey": settings.survey,
-        "rows_in": rows_in,
-        "rows_out": table.num_rows,
-        "removed": removed,
-        "inputs": inputs,
+        survey = find_survey(settings, seed=seed, folder=folder)
+        schema = survey.unified_schema()
+        spills = []
+        for position, path in enumerate(survey.paths):
+            spill = _spill_table(survey, schema, position, scratch)
+            spills.append(spill)
+            yield TableReceipt(path=path, rows_in=spill.rows_in, rows_kept=spill.rows_kept)
+        merged = _merge(survey, spills, schema, scratch)
+        _write_list(survey, spills, merged, folder, name)
+    shutil.rmtree(scratch.path, ignore_errors=True)
+
+
+def select_all(settings: TargetSettings, *, seed: int, folder: Folder, name: str) -> TargetList:
+    """Select without looking at the progress; return the list. Raises as :func:`select` does."""
+    for _ in select(settings, seed=seed, folder=folder, name=name):
+        pass
+    return open_targets(folder.path / name)
+
+
+def _spill_table(survey: Survey, schema: pa.Schema, position: int, scratch: Folder) -> _Spill:
+    """Cut one table and spill what is left of it, unless that was done before."""
+    before = survey.fingerprint(position)
+    table_digest = survey.digest(position)
+    what = {
+        "table": table_digest,
+        "settings": [survey.settings.survey, survey.settings.cuts, survey.settings.columns],
+        "schema": [(field.name, str(field.type)) for field in schema],
+        "method": _METHOD,
     }
-    return write_targets(folder, name, table, selection=selection)
+    name = f"{position:06d}-{digest(json.dumps(what, sort_keys=True).encode())[:16]}.parquet"
+    if scratch.exists(name):
+        try:
+            return _Spill(**json.loads(read_notes(scratch.path / name)[_NOTES]))
+        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+            scratch.remove(name)  # the disk's doing: files are there whole; make it again
+    where = survey.where(position)
+    rows_in = rows_kept = 0
+    removed = dict.fromkeys((cut.name for cut in survey.cuts(schema)), 0)
+    size = run_bytes(survey.num_bytes)
+    with scratch.open_new(name) as file, SpillWriter(file, schema, sort_keys(schema), run_bytes=size) as spill:
+        for table in survey.read(position):
+            ours = survey.prepare(table, where=where, first_row=rows_in)
+            kept = with_healpix(apply_cuts(survey.cuts(schema), ours, removed))
+            spill.add(conform(kept, schema, where=where))
+            rows_in += table.num_rows
+            rows_kept += kept.num_rows
+        receipt = _Spill(name=name, table_digest=table_digest, rows_in=rows_in, rows_kept=rows_kept, removed=removed)
+        spill.finish({_NOTES: json.dumps(dataclasses.asdict(receipt))})
+        if survey.fingerprint(position) != before:
+            raise InputError(f"{where} changed while it was read; run the same command again once it is complete")
+    return receipt
 
 
-def _selection_inputs(settings: TargetSettings, *, seed: int) -> dict[str, Any]:
-    inputs: dict[str, Any] = {"survey": settings.survey, "cuts": settings.cuts, "columns": settings.columns}
-    if settings.survey == SIMULATED:
-        return inputs | {"num_galaxies": settings.num_galaxies, "seed": seed}
-    for name in settings.tables:
-        if not Path(name).is_file():
-            raise InputError(f"[targets] table {name} does not exist; check the path")
-    return inputs | {"tables": [file_digest(Path(name)) for name in settings.tables]}
+def _merge(survey: Survey, spills: Sequence[_Spill], schema: pa.Schema, scratch: Folder) -> TargetList:
+    """Return all rows that were kept, in the order of the list and without repeats, in a file of their own."""
+    if not sum(spill.rows_kept for spill in spills):
+        _refuse_emptiness(survey, spills)
+    names = [spill.name for spill in spills]
+    name = f"sorted-{digest(json.dumps(names).encode())[:16]}.parquet"
+    for other in set(scratch.names("*.parquet")) - {name, *names}:
+        scratch.remove(other)  # of a selection with other settings
+    if not scratch.exists(name):
+        keys = sort_keys(schema)
+        rows = merge_spills(
+            [scratch.path / spill for spill in names], schema, keys, stretch_bytes=run_bytes(survey.num_bytes)
+        )
+        try:
+            write_sorted_targets(scratch, name, without_repeats(rows, keys), schema, selection={})
+        except (pa.ArrowException, OSError) as error:
+            raise RuntimeError(
+                f"the rows in {scratch} cannot be sorted ({error}); see that the disk has room, delete that folder and "
+                "run `skymetal select` again"
+            ) from error
+    return TargetList(scratch.path / name)
 
 
-def _apply_cuts(table: pa.Table, cuts: str) -> tuple[pa.Table, list[dict[str, Any]]]:
-    has_sky = {"ra", "dec"} <= set(table.column_names)
-    removed = []
-    for cut in (*((_valid_position(),) if has_sky else ()), *CUTS[cuts]):
-        for column in cut.columns:
-            if column not in table.column_names:
-                raise missing_column(f"the table, which the cut '{cut.name}' looks at,", column, table.column_names)
-        kept = table.filter(cut.keep(table), null_selection_behavior="drop")
-        removed.append({"cut": cut.name, "num_removed": table.num_rows - kept.num_rows})
-        table = kept
-    return table, removed
+def _write_list(survey: Survey, spills: Sequence[_Spill], merged: TargetList, folder: Folder, name: str) -> None:
+    """Check that every row is accounted for, find the close pairs, and write the list."""
+    rows_in = sum(spill.rows_in for spill in spills)
+    removed = {cut: sum(spill.removed[cut] for spill in spills) for cut in spills[0].removed}
+    removed[REPEATS] = sum(spill.rows_kept for spill in spills) - merged.num_rows
+    if merged.num_rows + sum(removed.values()) != rows_in:
+        raise RuntimeError(f"{rows_in} rows in, but {merged.num_rows} out and {removed} removed; please report this")
+    selection: dict[str, Any] = {
+        "survey": survey.settings.survey,
+        "rows_in": rows_in,
+        "rows_out": merged.num_rows,
+        "removed": as_removed(removed),
+        "inputs": survey.inputs([spill.table_digest for spill in spills]),
+    }
+    if survey.settings.skyserver_rows:
+        selection["sample_digest"] = spills[0].table_digest
+    object_id_N = _read_column(merged, "object_id")
+    refuse_repeats(object_id_N)
+    groups = None
+    schema = merged.schema
+    if merged.has_sky:
+        groups = find_groups(_read_column(merged, HEALPIX), object_id_N)
+        selection["num_grouped"] = groups.num_grouped
+        schema = schema.insert(schema.get_field_index(HEALPIX) + 1, pa.field(GROUP_ID, pa.int64()))
+    write_sorted_targets(folder, name, _with_groups(merged, groups), schema, selection=selection)
 
 
-def _rename(table: pa.Table, columns: dict[str, str], path: str) -> pa.Table:
-    for theirs in columns.values():
-        if theirs not in table.column_names:
-            raise missing_column(f"table {path}", theirs, table.column_names)
-    ours = {theirs: name for name, theirs in columns.items()}
-    names = [ours.get(name, name) for name in table.column_names]
-    if len(set(names)) != len(names):
-        raise InputError(f"[targets] columns gives table {path} two columns of one name; map each name once")
-    if "object_id" not in names:
-        raise missing_column(f"table {path}", "object_id", table.column_names)
-    return table.rename_columns(names)
+def _with_groups(merged: TargetList, groups: Groups | None) -> Iterator[pa.Table]:
+    start = 0
+    for table in merged.iter_tables():
+        if groups is not None:
+            ids = groups.ids(start, table["object_id"].to_numpy())
+            table = table.add_column(table.column_names.index(HEALPIX) + 1, GROUP_ID, pa.array(ids))
+        yield table
+        start += table.num_rows
 
 
-def _with_object_id(table: pa.Table) -> pa.Table:
-    position = table.column_names.index("object_id")
-    column = table["object_id"]
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        # "0012" would become 12, and no longer be the name of its image.
-        odd = column.filter(pc.invert(pc.match_substring_regex(column, r"^(0|-?[1-9][0-9]*)$")))
-        if len(odd.drop_null()):
-            raise InputError(f"object_id must be an integer, got {odd.drop_null()[0].as_py()!r}")
-    elif not pa.types.is_integer(column.type):
-        raise InputError(f"object_id must be an integer of up to 19 digits, but its column is of type {column.type}")
-    try:
-        column = pc.cast(column, pa.int64())
-    except pa.ArrowInvalid as error:
-        raise InputError(f"object_id must be an integer below 2^63: {error}") from error
-    if column.null_count:
-        raise InputError(f"object_id is missing in {column.null_count} rows; every galaxy needs one")
-    return table.set_column(position, "object_id", column)
+def _read_column(targets: TargetList, name: str) -> NDArray[np.int64]:
+    column_N = np.empty(targets.num_rows, dtype=np.int64)
+    start = 0
+    for table in targets.iter_tables([name]):
+        column_N[start : start + table.num_rows] = table[name].to_numpy()
+        start += table.num_rows
+    return column_N
 
 
-def _with_positions(table: pa.Table) -> pa.Table:
-    for name in {"ra", "dec"} & set(table.column_names):
-        kind = table[name].type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-            raise InputError(f"{name} must be in decimal degrees, but its column is of type {kind}")
-        column = pc.cast(table[name], pa.float64())
-        table = table.set_column(table.column_names.index(name), name, column)
-    return table
-
-
-def _null_sentinels(table: pa.Table) -> pa.Table:
-    for position, name in enumerate(table.column_names):
-        column = table[name]
-        if pa.types.is_floating(column.type) or (pa.types.is_signed_integer(column.type) and name != "object_id"):
-            measured = pc.not_equal(pc.cast(column, pa.float64(), safe=False), SENTINEL)
-            table = table.set_column(position, name, pc.if_else(measured, column, pa.scalar(None, column.type)))
-    return table
+def _refuse_emptiness(survey: Survey, spills: Sequence[_Spill]) -> None:
+    rows_in = sum(spill.rows_in for spill in spills)
+    if not rows_in:
+        what = ", ".join(survey.where(position) for position in range(min(len(spills), 3)))
+        raise InputError(f"the survey table has no rows: {what}; give one with galaxies")
+    removed = {cut: sum(spill.removed[cut] for spill in spills) for cut in spills[0].removed}
+    why = ", ".join(f"'{cut}' removed {count}" for cut, count in removed.items() if count)
+    raise InputError(f"no galaxy is left of {rows_in}: {why}; check the table's columns and units")

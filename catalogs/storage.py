@@ -10,8 +10,12 @@ import hashlib
 import itertools
 import os
 import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from skymetal.catalogs.errors import InputError
 
@@ -50,9 +54,20 @@ class Folder:
         """Return the size of a file in bytes."""
         return (self.path / name).stat().st_size
 
-    def read(self, name: str) -> bytes:
-        """Return a whole file; raise FileNotFoundError where there is none."""
-        return (self.path / name).read_bytes()
+    def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
+        """Return a whole file.
+
+        Raises FileNotFoundError where there is none, OSError for what is no regular file (a pipe would never end)
+        or is larger than max_bytes.
+        """
+        descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(f"{name} is not a regular file")
+            if max_bytes is not None and status.st_size > max_bytes:
+                raise OSError(f"{name} has {status.st_size} bytes, at most {max_bytes} are expected")
+            return file.read()
 
     def names(self, pattern: str) -> list[str]:
         """Return the sorted names of the finished files that match a glob pattern."""
@@ -61,19 +76,37 @@ class Folder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file whole, replacing any older one in one step."""
-        temporary = self._write_temporary(name, data)
-        os.replace(temporary, self.path / name)
+        with self.open_new(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def open_new(self, name: str) -> Iterator[BinaryIO]:
+        """Give a file to write piece by piece; it takes its name, whole, when the block ends without an error."""
+        temporary = self._temporary_path(name)
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path / name)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         flush_folder((self.path / name).parent)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a file whole unless one is there; return whether this call made it."""
-        temporary = self._write_temporary(name, data)
+        temporary = self._temporary_path(name)
         try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             os.link(temporary, self.path / name)
         except FileExistsError:
             return False
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
         flush_folder((self.path / name).parent)
         return True
 
@@ -91,20 +124,11 @@ class Folder:
             path.unlink(missing_ok=True)
         return len(leftovers)
 
-    def _write_temporary(self, name: str, data: bytes) -> Path:
+    def _temporary_path(self, name: str) -> Path:
         final = self.path / name
         final.parent.mkdir(parents=True, exist_ok=True)
         unique = f"{socket.gethostname()}-{os.getpid()}-{next(_counter)}"
-        temporary = final.parent / f"{TEMPORARY_PREFIX}{unique}-{final.name}"
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return temporary
+        return final.parent / f"{TEMPORARY_PREFIX}{unique}-{final.name}"
 
 
 def open_folder(location: str | Path) -> Folder:

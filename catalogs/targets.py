@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.healpix import healpix29
-from skymetal.catalogs.parts import encode_parquet
+from skymetal.catalogs.parts import PARQUET_OPTIONS
+from skymetal.catalogs.repeats import refuse_repeats
+from skymetal.catalogs.rows import HEALPIX, SKY, with_healpix
+from skymetal.catalogs.spill import sort_table
 from skymetal.catalogs.storage import Folder, file_digest
 
 ROW_GROUP_SIZE = 8192
@@ -23,7 +25,7 @@ _SELECTION = b"skymetal.selection"
 
 @dataclass(frozen=True)
 class TargetList:
-    """A target list on disk. It is written once, by :func:`write_targets`, and never changed."""
+    """A target list on disk. It is written once, whole, and never changed."""
 
     path: Path
 
@@ -50,18 +52,23 @@ class TargetList:
         return int(self._file.metadata.num_rows)
 
     @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types, without the selection."""
+        return self._file.schema_arrow.remove_metadata()
+
+    @property
     def column_names(self) -> list[str]:
-        """The columns: object_id, the position if known, then the survey's own."""
+        """The columns: object_id; where positions are known ra, dec, _healpix_29, group_id; then the survey's own."""
         return list(self._file.schema_arrow.names)
 
     @property
     def has_sky(self) -> bool:
         """Whether the galaxies have positions; then they are in HEALPix order, else in object_id order."""
-        return "_healpix_29" in self.column_names
+        return HEALPIX in self.column_names
 
     @property
     def selection(self) -> dict[str, Any]:
-        """How the list was selected: the survey, rows in and out, and every cut with what it removed."""
+        """How the list was selected: survey, rows in and out, each cut with what it removed, close pairs, inputs."""
         return dict(json.loads(self._file.schema_arrow.metadata[_SELECTION]))
 
     def read(self, start: int, stop: int) -> pa.Table:
@@ -71,26 +78,40 @@ class TargetList:
         table = self._file.read_row_groups(list(range(first, last)))
         return table.slice(start - first * ROW_GROUP_SIZE, stop - start).replace_schema_metadata(None)
 
+    def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield the rows in order, a row group at a time, so that memory does not grow with the list."""
+        for group in range(self._file.num_row_groups):
+            yield self._file.read_row_group(group, columns).replace_schema_metadata(None)
+
 
 def write_targets(folder: Folder, name: str, table: pa.Table, *, selection: dict[str, Any]) -> TargetList:
-    """Sort galaxies along the sky (or by object_id where they have no position) and write the list.
+    """Sort galaxies in memory, along the sky or by object_id where they have no position, and write the list.
 
     Raises InputError for a repeated object_id: two rows of one name could not be told apart afterwards.
     """
-    _refuse_repeats(table["object_id"])
-    front = ["object_id"]
-    table = table.select([n for n in table.column_names if n != "_healpix_29"])  # another's order is not ours
-    if {"ra", "dec"} <= set(table.column_names):
-        index = healpix29(table["ra"].to_numpy(), table["dec"].to_numpy())
-        table = table.append_column("_healpix_29", pa.array(index))
-        front = ["object_id", "ra", "dec", "_healpix_29"]
-    rest = [name for name in table.column_names if name not in front]
-    keys = dict.fromkeys((front[-1], "object_id"))
-    order = pc.sort_indices(table, [(key, "ascending") for key in keys])
-    table = table.select([*front, *rest]).take(order).combine_chunks()
-    table = table.replace_schema_metadata({_SELECTION: json.dumps(selection, sort_keys=True)})
-    folder.write(name, encode_parquet(table, row_group_size=ROW_GROUP_SIZE))
+    refuse_repeats(table["object_id"].to_numpy())
+    table = table.select([n for n in table.column_names if n != HEALPIX])  # another's order is not ours
+    front = ["object_id", *(SKY if set(SKY) <= set(table.column_names) else ())]
+    rest = [n for n in table.column_names if n not in front]
+    table = with_healpix(table.select([*front, *rest]))
+    table = sort_table(table, sort_keys(table.schema))
+    return write_sorted_targets(folder, name, [table], table.schema, selection=selection)
+
+
+def write_sorted_targets(
+    folder: Folder, name: str, tables: Iterable[pa.Table], schema: pa.Schema, *, selection: dict[str, Any]
+) -> TargetList:
+    """Write the list from rows that come in its order, a row group at a time; it is there whole or not at all."""
+    schema = schema.with_metadata({_SELECTION: json.dumps(selection, sort_keys=True)})
+    with folder.open_new(name) as file, pq.ParquetWriter(file, schema, **PARQUET_OPTIONS) as writer:
+        for table in _row_groups(tables):
+            writer.write_table(table.cast(schema), row_group_size=ROW_GROUP_SIZE)
     return TargetList(folder.path / name)
+
+
+def sort_keys(schema: pa.Schema) -> tuple[str, ...]:
+    """Return the columns whose order is that of the list."""
+    return (HEALPIX, "object_id") if HEALPIX in schema.names else ("object_id",)
 
 
 def open_targets(path: Path) -> TargetList:
@@ -100,12 +121,16 @@ def open_targets(path: Path) -> TargetList:
     return TargetList(path)
 
 
-def _refuse_repeats(object_id: pa.ChunkedArray) -> None:
-    counts = pc.value_counts(object_id)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
-    if len(repeated):
-        example = repeated[0].as_py()
-        raise InputError(
-            f"object_id {example['values']} stands in {example['counts']} rows "
-            f"({len(repeated)} ids are repeated in all); give every galaxy one row"
-        )
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the same rows in tables of whole row groups, but for the last."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        num_rows = sum(len(part) for part in waiting)
+        whole = num_rows - num_rows % ROW_GROUP_SIZE
+        if whole:
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, whole)
+            waiting = [joined.slice(whole)]
+    if sum(len(part) for part in waiting):
+        yield pa.concat_tables(waiting)

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import pyarrow as pa
-import pyarrow.csv
 
 import skymetal
-from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.errors import InputError, printable
+from skymetal.catalogs.sdss import casjobs_sql
 from skymetal.catalogs.tables import read_table
-from skymetal.deploy.cluster import LazyCluster
+from skymetal.deploy.cli_catalog import catalog
+from skymetal.deploy.cli_store import store
 from skymetal.deploy.config import Job, read_job
-from skymetal.deploy.console import format_table, say
-from skymetal.deploy.run_directory import SCRATCH, hold_run_directory
+from skymetal.deploy.console import say
+from skymetal.deploy.planning import forecast_ingest
+from skymetal.deploy.run import open_run
 
-MAX_ROWS_SHOWN = 40
 DEMO = Path(__file__).with_name("demo.toml")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -105,7 +104,33 @@ def _add_step(name: str, help_text: str) -> None:
         _run(read_job(job, assignments), name)
 
 
-_add_step("select", "Survey tables to target list; every cut counted.")
+@main.command()
+@click.argument("job", required=False, type=click.Path(path_type=Path))
+@_set_option
+@click.option("--sql", is_flag=True, help="Print the query of the paper's sample, ready for SDSS CasJobs, and stop.")
+def select(job: Path | None, assignments: tuple[str, ...], sql: bool) -> None:
+    """Survey tables to target list; every cut counted."""
+    if sql:
+        click.echo(casjobs_sql())
+    elif job is None:
+        raise InputError("select needs a job file, or --sql to print the query of the paper's sample")
+    else:
+        _run(read_job(job, assignments), "select")
+
+
+@main.command()
+@_job_options
+def plan(job: Path, assignments: tuple[str, ...]) -> None:
+    """What ingest would do: shards, memory, disk, requests. Exit 1 where it cannot be done."""
+    with open_run(read_job(job, assignments)) as run:
+        forecast = forecast_ingest(run)
+    width = max(map(len, forecast.lines))
+    for name, text in forecast.lines.items():
+        click.echo(f"{name.ljust(width)}  {text}")
+    if forecast.obstacle:
+        _stop(f"skymetal: {printable(forecast.obstacle)}", code=1)
+
+
 _add_step("ingest", "Images to cutout store.")
 _add_step("train", "Five folds to an ensemble, with its out-of-fold table and calibration.")
 _add_step("score", "Cutout store to parts, one task a shard. Always resumes.")
@@ -131,73 +156,13 @@ def evaluate(job_or_table: Path, truth: str | None, prediction: str | None, assi
     say(evaluation.evaluate_table(read_table(job_or_table), truth=truth, prediction=prediction, name=str(job_or_table)))
 
 
-@main.group()
-def catalog() -> None:
-    """Look into a published catalogue. PATH is a run directory or a catalogue."""
-
-
-@catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def info(path: Path) -> None:
-    """What is in a catalogue: rows, columns with units and meaning, where it came from."""
-    opened = open_catalog(path)
-    click.echo(f"{opened.name}: {opened.num_rows} rows at {opened.path}\n")
-    rows = [
-        [field.name, str(field.type), _words(field, b"unit"), _words(field, b"description")] for field in opened.schema
-    ]
-    click.echo(format_table(["column", "type", "unit", "meaning"], rows))
-    click.echo()
-    for key, value in opened.properties.items():
-        click.echo(f"{key} = {value}")
-
-
-@catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.argument("query")
-@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)
-def sql(path: Path, query: str, form: str) -> None:
-    """Run one SELECT over the table `catalogue` (duckdb's SQL)."""
-    _show(open_catalog(path).sql(query), form)
-
-
-@catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--ra", required=True, type=float, help="Centre, ICRS degrees.")
-@click.option("--dec", required=True, type=float, help="Centre, ICRS degrees.")
-@click.option("--radius-arcsec", required=True, type=float, help="Radius, arcsec.")
-@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)
-def cone(path: Path, ra: float, dec: float, radius_arcsec: float, form: str) -> None:
-    """Galaxies around a position."""
-    _show(open_catalog(path).cone(ra, dec, radius_arcsec), form)
-
-
 def _run(job: Job, *names: str) -> None:
     """Run the named steps of a job, or all, in its run directory."""
     # Imported once there is a job to do: torch takes seconds, which help and a wrong job file need not wait for.
     steps = import_module("skymetal.deploy.steps")
-    with (
-        hold_run_directory(job) as directory,
-        LazyCluster(job.cluster, scratch=directory.folder.path / SCRATCH) as cluster,
-    ):
-        steps.run_steps(steps.Run(job=job, directory=directory, cluster=cluster), names or tuple(steps.STEPS))
+    with open_run(job) as run:
+        steps.run_steps(run, names or tuple(steps.STEPS))
 
 
-def _words(field: Any, key: bytes) -> str:
-    return str((field.metadata or {}).get(key, b"").decode())
-
-
-def _show(table: pa.Table, form: str) -> None:
-    if form == "csv":
-        pyarrow.csv.write_csv(table, sys.stdout.buffer)
-        return
-    shown = table.slice(0, MAX_ROWS_SHOWN)
-    rows = list(zip(*([_cell(value) for value in column.to_pylist()] for column in shown.columns), strict=True))
-    click.echo(format_table(table.column_names, rows))
-    if table.num_rows > MAX_ROWS_SHOWN:
-        click.echo(f"… {table.num_rows - MAX_ROWS_SHOWN} more rows; --format csv prints all")
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else printable(str(value))
+main.add_command(store)
+main.add_command(catalog)

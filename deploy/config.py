@@ -20,7 +20,7 @@ from skymetal.catalogs.errors import InputError, did_you_mean
 from skymetal.catalogs.publish import CatalogSettings
 from skymetal.catalogs.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
-from skymetal.engine.ingest import ImageSettings
+from skymetal.engine.images import ImageSettings
 from skymetal.engine.score import ScoreSettings
 from skymetal.train.recipe import TrainSettings
 

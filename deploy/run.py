@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.cluster import LazyCluster
 from skymetal.deploy.config import Job
-from skymetal.deploy.run_directory import RunDirectory
+from skymetal.deploy.run_directory import SCRATCH, RunDirectory, hold_run_directory
 from skymetal.engine.store import STORE, CutoutStore, open_store
 
 
@@ -40,3 +42,13 @@ class Run:
     def ensemble(self) -> Path:
         """The folder of the ensemble that scores: the job's, or the one this run trains."""
         return Path(self.job.score.ensemble) if self.job.score.ensemble else self.path / names.ENSEMBLE
+
+
+@contextmanager
+def open_run(job: Job) -> Iterator[Run]:
+    """Hold the job's run directory, and have a cluster at hand that starts when it is first needed."""
+    with (
+        hold_run_directory(job) as directory,
+        LazyCluster(job.cluster, scratch=directory.folder.path / SCRATCH) as cluster,
+    ):
+        yield Run(job=job, directory=directory, cluster=cluster)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,6 +21,7 @@ from skymetal.catalogs.publish import PublishReceipt
 from skymetal.catalogs.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.select import select as select_targets
+from skymetal.catalogs.tables import find_tables
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation import evaluate
@@ -32,18 +32,25 @@ from skymetal.engine.predict import PredictorRef
 from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
 from skymetal.engine.store import STORE, create_store
+from skymetal.engine.summary import count_galaxies
 from skymetal.train.card import describe_ensemble, ensemble_is_whole, write_ensemble
 from skymetal.train.data import read_labels
 from skymetal.train.ensemble import load_ensemble
-from skymetal.train.plan import TrainPlan, make_plan
+from skymetal.train.plan import TrainPlan, check_trainable, make_plan
 from skymetal.train.run import train_folds
 
 
 def select(run: Run) -> None:
     """Survey tables to target list."""
-    select_targets(run.job.targets, seed=run.job.job.seed, folder=run.directory.folder, name=names.TARGETS)
+    settings = run.job.targets
+    receipts = select_targets(settings, seed=run.job.job.seed, folder=run.directory.folder, name=names.TARGETS)
+    num_tables = len(find_tables(settings.tables)) or 1
+    for _ in track(receipts, title="select", total=num_tables, unit="tables", amount=lambda _: 1):
+        pass
     selection = run.targets.selection
     say(f"select: {selection['rows_in']} rows in = {selection['rows_out']} targets + {_removed(selection)}")
+    if selection.get("num_grouped"):
+        say(f"select: {selection['num_grouped']} targets lie within 2″ of another; no fold will separate them")
     if not run.targets.has_sky:
         say(
             "select: the table has no ra and dec: galaxies are kept in object_id order, "
@@ -54,7 +61,7 @@ def select(run: Run) -> None:
 def ingest(run: Run) -> None:
     """Images to cutout store."""
     plan = make_ingest_plan(
-        run.job.images, targets=run.targets, folder=run.directory.folder / STORE, seed=run.job.job.seed
+        run.job.images, targets=run.targets, run_dir=run.directory.folder, seed=run.job.job.seed
     )
     plan.check()
     inputs = asdict(run.job.images) | {"targets": plan.targets.digest, "seed": run.job.job.seed}
@@ -68,17 +75,19 @@ def ingest(run: Run) -> None:
             receipts, title="ingest", total=total, unit="galaxies", amount=lambda r: r.num_stored + r.num_quarantined
         ):
             pass
-    rejects = quarantined(run.store)
     buffer = io.BytesIO()
-    pyarrow.csv.write_csv(rejects, buffer)
+    pyarrow.csv.write_csv(quarantined(run.store), buffer)
     run.directory.folder.write(names.QUARANTINE, buffer.getvalue())
-    reasons = Counter(reason.split(":")[0] for reason in rejects["reason"].to_pylist())
-    why = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    counts = count_galaxies(run.store)
+    run.directory.record("ingest", "counted", **asdict(counts))
+    why = counts.describe_reasons()
     say(
-        f"ingest: {run.store.num_targets} targets = {run.store.num_targets - len(rejects)} stored "
-        f"+ {len(rejects)} quarantined{f' ({why}; see {names.QUARANTINE})' if why else ''}"
+        f"ingest: {counts.num_targets} targets = {counts.num_stored} stored + {counts.num_quarantined} quarantined"
+        f"{f' ({why}; see {names.QUARANTINE})' if why else ''}"
     )
-    if len(rejects) == run.store.num_targets:
+    if counts.flags:
+        say(f"ingest: of those stored, {counts.describe_flags()}")
+    if counts.num_stored == 0:
         raise InputError(
             f"no target has a usable image ({why}); mend [images] and name another [job] run_dir: "
             f"{run.path / names.QUARANTINE} has the reason for each"
@@ -198,7 +207,9 @@ def run_steps(run: Run, steps: Sequence[str]) -> None:
     """Run the named steps in order."""
     for name in steps:
         if name == "ingest" and "train" in steps and not run.job.score.ensemble:
-            read_labels(run.targets, run.job.train.labels)  # before hours of ingest, not after
+            # Before hours of ingest, not after.
+            check_trainable(run.job.images.spec(survey=run.job.targets.survey))
+            read_labels(run.targets, run.job.train.labels)
         _run_step(run, name)
 
 

@@ -2,87 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pyarrow as pa
 from distributed import Client
+from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.pixels import ImageSpec
+from skymetal.engine.framing import Framing
+from skymetal.engine.images import ImageSettings, make_source
 from skymetal.engine.quality import inspect_pixels
 from skymetal.engine.shard import StoreLayout
-from skymetal.engine.sources import ImageSource
-from skymetal.engine.sources.folder import FolderSource
-from skymetal.engine.sources.simulated import SimulatedSource
-from skymetal.engine.store import CutoutStore
+from skymetal.engine.sources import Cutout, ImageSource
+from skymetal.engine.store import STORE, CutoutStore
 
-SOURCES = ("folder", "simulated")
-MAX_SHARD_BYTES = 4 << 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageSettings:
-    """The job file's ``[images]``. Sizes ending in _pix are in pixels on a side, shard and chunk in galaxies.
-
-    Source files are input_size_pix wide, their middle crop_pix are kept, and resampled to size_pix.
-    """
-
-    source: str
-    folder: str = field(default="", metadata={"path": True})
-    pattern: str = "{object_id}.jpg"
-    size_pix: int = 128
-    input_size_pix: int | None = None
-    crop_pix: int | None = None
-    bands: tuple[str, ...] = ("i", "r", "g")
-    stretch: str = "sdss-jpeg"
-    size_rule: str = "petro5"
-    shard_size: int = 2048
-    chunk_size: int = 64
-
-    def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise InputError(f"[images] source must be one of {', '.join(SOURCES)}, got {self.source!r}")
-        if self.source == "folder" and not self.folder:
-            raise InputError("[images] folder is missing; name the folder with the image files")
-        if len(self.bands) != 3:
-            raise InputError(f"[images] bands must name 3 bands, red first, got {len(self.bands)}: {list(self.bands)}")
-        for name in ("size_pix", "shard_size", "chunk_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"[images] {name} must be at least 1, got {getattr(self, name)}")
-        if self.shard_size % self.chunk_size:
-            raise InputError(
-                f"[images] shard_size must be a multiple of chunk_size, got {self.shard_size} and {self.chunk_size}"
-            )
-        if len(set(self.bands)) != len(self.bands):
-            raise InputError(f"[images] bands must differ from each other, got {list(self.bands)}")
-        num_bytes = self.shard_size * self.size_pix**2 * len(self.bands)
-        if num_bytes > MAX_SHARD_BYTES:
-            raise InputError(
-                f"[images] a shard of shard_size = {self.shard_size} cutouts of size_pix = {self.size_pix} is "
-                f"{num_bytes / 2**30:.1f} GiB in memory, at most {MAX_SHARD_BYTES >> 30} are allowed; make one smaller"
-            )
-        if not 0 < self.crop_size <= self.input_size:
-            raise InputError(
-                f"[images] crop_pix must be 1 to input_size_pix, got {self.crop_size} of {self.input_size}"
-            )
-
-    @property
-    def input_size(self) -> int:
-        """The size source files must have."""
-        return self.input_size_pix if self.input_size_pix is not None else self.size_pix
-
-    @property
-    def crop_size(self) -> int:
-        """How much of the middle of a source file is kept."""
-        return self.crop_pix if self.crop_pix is not None else self.input_size
+WORKER_BYTES = 400 << 20
+"""What a worker process holds without any image: Python, Dask, Arrow, astropy."""
+SHARDS_IN_MEMORY = 3
+"""The pixels, their compressed bytes (no larger), and room for the codec."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +39,37 @@ class IngestPlan:
     store: CutoutStore
     targets: TargetList
     source: ImageSource
+    framing: Framing
+
+    @property
+    def worker_bytes(self) -> int:
+        """How much memory one task needs at most, its worker process included; it does not grow with the survey."""
+        return WORKER_BYTES + SHARDS_IN_MEMORY * self.store.layout.shard_bytes
+
+    @property
+    def store_bytes(self) -> int:
+        """How large the store can become on disk, were its pixels not to compress at all."""
+        return self.store.num_blocks * self.store.layout.shard_bytes
 
     def check(self) -> None:
-        """Raise InputError, before any work, where the source cannot serve."""
-        self.source.check(self.targets.read(0, self.targets.num_rows))
+        """Raise InputError, before any work, where the source cannot serve or the disk cannot hold the store."""
+        self.source.check(self.targets)
+        parent = next(path for path in (self.store.folder.path, *self.store.folder.path.parents) if path.is_dir())
+        free = shutil.disk_usage(parent).free
+        needed = len(self.missing_blocks()) * self.store.layout.shard_bytes // LIKELY_COMPRESSION
+        if needed > free:
+            raise InputError(
+                f"the cutout store {self.store.folder} needs about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
+                "are free there; name a [job] run_dir on a larger disk, or lower [images] size_pix"
+            )
 
     def missing_blocks(self) -> list[int]:
         """Return the shards that are not yet written."""
         return sorted(set(range(self.store.num_blocks)) - self.store.done_blocks())
+
+
+LIKELY_COMPRESSION = 4
+"""No survey's pictures were seen to compress better: what would not even then fit is refused at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,33 +81,21 @@ class ShardReceipt:
     num_quarantined: int
 
 
-def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, folder: Folder, seed: int) -> IngestPlan:
+def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, run_dir: Folder, seed: int) -> IngestPlan:
     """Decide the store's layout and the source of its images; nothing is written."""
     layout = StoreLayout(
-        image_spec=ImageSpec(
-            survey=str(targets.selection["survey"]),
-            bands=settings.bands,
-            size_pix=settings.size_pix,
-            stretch=settings.stretch,
-            size_rule=settings.size_rule,
-        ),
+        image_spec=settings.spec(survey=str(targets.selection["survey"])),
         num_targets=targets.num_rows,
         shard_size=settings.shard_size,
         chunk_size=settings.chunk_size,
         targets_digest=targets.digest,
     )
-    source: ImageSource
-    if settings.source == "simulated":
-        source = SimulatedSource(size_pix=settings.size_pix, seed=seed)
-    else:
-        source = FolderSource(
-            folder=settings.folder,
-            pattern=settings.pattern,
-            size_pix=settings.size_pix,
-            input_size_pix=settings.input_size,
-            crop_pix=settings.crop_size,
-        )
-    return IngestPlan(store=CutoutStore(folder, layout), targets=targets, source=source)
+    return IngestPlan(
+        store=CutoutStore(run_dir / STORE, layout),
+        targets=targets,
+        source=make_source(settings, run_dir=run_dir.path, seed=seed),
+        framing=settings.framing(),
+    )
 
 
 def ingest(plan: IngestPlan, client: Client) -> Iterator[ShardReceipt]:
@@ -147,36 +105,78 @@ def ingest(plan: IngestPlan, client: Client) -> Iterator[ShardReceipt]:
 
 
 def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
-    """Read the images of one shard's galaxies and write the shard."""
+    """Read the images of one shard's galaxies and write the shard; return at once where that was done before."""
+    if plan.store.is_done(index):
+        return _receipt(index, plan.store.read_receipt(index))
     start, stop = plan.store.layout.rows(index)
     targets = plan.targets.read(start, stop)
     spec = plan.store.image_spec
-    images = np.zeros((stop - start, spec.size_pix, spec.size_pix, len(spec.bands)), np.uint8)
-    rows: list[dict[str, Any]] = []
-    for row, (object_id, cutout) in enumerate(
-        zip(targets["object_id"].to_pylist(), plan.source.read(targets), strict=True)
-    ):
-        flags, reason = Flag(0), cutout.reason
-        if cutout.pixels is not None:
-            flags, reason = inspect_pixels(cutout.pixels)
-            if not reason:
-                images[row] = cutout.pixels
-        rows.append(
-            {
-                "object_id": object_id,
-                "is_stored": not reason,
-                "ingest_flags": int(flags),
-                "source": cutout.source,
-                "reason": reason,
-            }
-        )
-    receipt = plan.store.write_block(index, images, pa.Table.from_pylist(rows))
-    num_stored = int(np.count_nonzero(receipt["is_stored"].to_numpy()))
-    return ShardReceipt(index=index, num_stored=num_stored, num_quarantined=stop - start - num_stored)
+    images_NHWC = np.zeros((stop - start, *spec.frame), spec.dtype)
+    scale_N = plan.framing.pixel_scales(targets)
+    flags_N = np.zeros(stop - start, np.int32)
+    sources, reasons = [], []
+    for row, cutout in zip(range(stop - start), plan.source.read(targets), strict=True):
+        flags, reason = _judge(cutout, spec.bands)
+        if not reason:
+            images_NHWC[row] = cutout.pixels
+        if cutout.pixel_scale_arcsec is not None:
+            scale_N[row] = cutout.pixel_scale_arcsec
+        flags_N[row] = flags
+        sources.append(cutout.source)
+        reasons.append(reason)
+    for row, other in _copies(images_NHWC, targets, reasons).items():
+        images_NHWC[row] = 0
+        reasons[row] = f"copy: its pixels are those of object_id {other} too, so one of them is another galaxy's image"
+    rows = pa.table(
+        {
+            "object_id": targets["object_id"],
+            "is_stored": [not reason for reason in reasons],
+            "ingest_flags": flags_N,
+            "pixel_scale_arcsec": pa.array(scale_N, from_pandas=True),  # NaN is null
+            "source": sources,
+            "reason": reasons,
+        }
+    )
+    return _receipt(index, plan.store.write_block(index, images_NHWC, rows))
+
+
+def _judge(cutout: Cutout, bands: tuple[str, ...]) -> tuple[Flag, str]:
+    if cutout.pixels is None:
+        return cutout.flags, cutout.reason
+    flags, reason = inspect_pixels(cutout.pixels, bands)
+    return flags | cutout.flags, reason
+
+
+def _copies(images_NHWC: NDArray[Any], targets: pa.Table, reasons: list[str]) -> dict[int, int]:
+    """Return the rows whose pixels are another galaxy's, each with that one's id.
+
+    Two galaxies never look alike to the last bit: a service that answers with a stock picture, or a file copied under
+    two names, is found so. Rows of one group, within 2″ of each other, may well show the same.
+    """
+    object_id = targets["object_id"].to_pylist()
+    group = targets["group_id"].to_pylist() if "group_id" in targets.column_names else object_id
+    first: dict[int, int] = {}
+    copies: dict[int, int] = {}
+    for row, reason in enumerate(reasons):
+        if reason:
+            continue
+        other = first.setdefault(google_crc32c.value(images_NHWC[row].tobytes()), row)
+        if group[other] != group[row] and np.array_equal(images_NHWC[other], images_NHWC[row]):
+            copies[row] = object_id[other]
+            copies.setdefault(other, object_id[row])
+    return copies
+
+
+def _receipt(index: int, rows: pa.Table) -> ShardReceipt:
+    num_stored = int(np.count_nonzero(rows["is_stored"].to_numpy()))
+    return ShardReceipt(index=index, num_stored=num_stored, num_quarantined=rows.num_rows - num_stored)
 
 
 def quarantined(store: CutoutStore) -> pa.Table:
     """Return the galaxies without a usable image: object_id, source, reason; in target order."""
-    receipts = pa.concat_tables([store.read_receipt(index) for index in range(store.num_blocks)])
-    mask = np.logical_not(receipts["is_stored"].to_numpy())
-    return receipts.filter(pa.array(mask)).select(["object_id", "source", "reason"])
+    tables = []
+    for index in range(store.num_blocks):
+        receipt = store.read_receipt(index).select(["object_id", "source", "reason", "is_stored"])
+        mask = np.logical_not(receipt["is_stored"].to_numpy())
+        tables.append(receipt.filter(pa.array(mask)).drop_columns("is_stored"))
+    return pa.concat_tables(tables)

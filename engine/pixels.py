@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from skymetal.catalogs.errors import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -15,8 +17,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class ImageSpec:
     """What a network must know of a cutout to be right about it. A store and an ensemble each carry one.
 
-    bands are in channel order: an SDSS colour JPEG's R, G, B are *i, r, g*. size_rule says how large a piece
-    of sky the cutout shows: ``petro5`` is a box of 5.05 × petroR90_r (Wu & Boada 2019).
+    bands are in channel order: an SDSS colour JPEG's R, G, B are *i, r, g*. stretch says how light became pixels;
+    ``flux`` means not at all, and then dtype is ``float32``. size_rule says how large a piece of sky the cutout
+    shows: ``petro5`` is a box of 5.05 × petroR90_r (Wu & Boada 2019), or a scale such as ``0.262 arcsec/pixel``.
     """
 
     survey: str
@@ -24,10 +27,21 @@ class ImageSpec:
     size_pix: int
     stretch: str
     size_rule: str
+    dtype: str = "uint8"
+
+    @property
+    def frame(self) -> tuple[int, int, int]:
+        """The shape of one cutout, (H, W, C)."""
+        return (self.size_pix, self.size_pix, len(self.bands))
+
+    @property
+    def cutout_bytes(self) -> int:
+        """The size of one cutout in memory."""
+        return int(np.prod(self.frame)) * np.dtype(self.dtype).itemsize
 
     def refuse_unless_same(self, other: ImageSpec, *, ours: str, theirs: str) -> None:
         """Raise InputError, naming the first difference, where the two are not alike."""
-        for name in ("bands", "size_pix", "stretch", "size_rule", "survey"):
+        for name in ("bands", "size_pix", "dtype", "stretch", "size_rule", "survey"):
             mine, their = getattr(self, name), getattr(other, name)
             if mine != their:
                 raise InputError(

@@ -18,11 +18,12 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from skymetal.catalogs.errors import first_line
 from skymetal.engine.pixels import ImageSpec
 
 ATTRIBUTE = "skymetal"
 """The group attribute that records a store's layout."""
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,16 @@ class StoreLayout:
         """How many shards, so how many blocks of work."""
         return -(-self.num_targets // self.shard_size)
 
+    @property
+    def shard_bytes(self) -> int:
+        """The size of a whole shard's pixels in memory."""
+        return self.shard_size * self.image_spec.cutout_bytes
+
+    @property
+    def max_file_bytes(self) -> int:
+        """No shard's file is larger: pixels that do not compress, their checksums, and the index of the chunks."""
+        return self.shard_bytes + self.shard_bytes // 64 + 64 * (self.shard_size // self.chunk_size) + 4096
+
     def rows(self, index: int) -> tuple[int, int]:
         """Return the range of target rows, (start, stop), that shard ``index`` holds."""
         return index * self.shard_size, min((index + 1) * self.shard_size, self.num_targets)
@@ -55,7 +66,11 @@ class StoreLayout:
             raise ValueError(f"its format is {content['format']}, this version reads {_FORMAT}")
         spec = content["image_spec"] | {"bands": tuple(content["image_spec"]["bands"])}
         values = {key: value for key, value in content.items() if key not in ("format", "image_spec")}
-        return cls(image_spec=ImageSpec(**spec), **values)
+        layout = cls(image_spec=ImageSpec(**spec), **values)
+        sizes = (layout.num_targets, layout.shard_size, layout.chunk_size, layout.image_spec.size_pix)
+        if not all(type(size) is int and size > 0 for size in sizes) or layout.shard_size % layout.chunk_size:
+            raise ValueError(f"its sizes make no sense: {sizes}")
+        return layout
 
 
 def array_metadata(layout: StoreLayout) -> dict[str, bytes]:
@@ -66,25 +81,32 @@ def array_metadata(layout: StoreLayout) -> dict[str, bytes]:
     return {key: _get(memory, key) for key in ("zarr.json", "images/zarr.json")}
 
 
-def encode_shard(layout: StoreLayout, images_NHWC: NDArray[np.uint8]) -> bytes:
+def encode_shard(layout: StoreLayout, images_NHWC: NDArray[Any]) -> bytes:
     """Return a shard's bytes; the last shard of a store is filled up with zeros."""
     memory = MemoryStore()
     array = _create_images(zarr.create_group(memory), layout, layout.shard_size)
-    padded = np.zeros(array.shape, np.uint8)
-    padded[: len(images_NHWC)] = images_NHWC
-    array[...] = padded
+    if len(images_NHWC) < layout.shard_size:
+        num_missing = layout.shard_size - len(images_NHWC)
+        filling = np.zeros((num_missing, *layout.image_spec.frame), images_NHWC.dtype)
+        images_NHWC = np.concatenate([images_NHWC, filling])
+    array[...] = images_NHWC
     return _get(memory, "images/c/0/0/0/0")
 
 
-def decode_shard(layout: StoreLayout, data: bytes, num_rows: int) -> NDArray[np.uint8]:
-    """Return the first num_rows cutouts of a shard, (n, H, W, C); raise an error of zarr's for torn bytes."""
+def decode_shard(layout: StoreLayout, data: bytes, rows: slice) -> NDArray[Any]:
+    """Return some cutouts of a shard, (n, H, W, C); raise ValueError for torn bytes."""
+    if not data:
+        raise ValueError("the file is empty")  # zarr would read fill values
     memory = MemoryStore()
     array = _create_images(zarr.create_group(memory), layout, layout.shard_size)
     sync(memory.set("images/c/0/0/0/0", default_buffer_prototype().buffer.from_bytes(data)))
-    return np.asarray(array[:num_rows])
+    try:
+        return np.asarray(array[rows])
+    except Exception as error:  # a wrong index or codec stream can end anywhere in zarr
+        raise ValueError(first_line(error)) from error
 
 
-def checksums(object_id_N: NDArray[np.int64], images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint32]:
+def checksums(object_id_N: NDArray[np.int64], images_NHWC: NDArray[Any]) -> NDArray[np.uint32]:
     """Return the CRC-32C of each galaxy: of its id's eight bytes, little endian, then its pixels."""
     pairs = zip(object_id_N.astype("<i8"), np.ascontiguousarray(images_NHWC), strict=True)
     return np.array([google_crc32c.extend(google_crc32c.value(i.tobytes()), p.tobytes()) for i, p in pairs], np.uint32)
@@ -92,13 +114,13 @@ def checksums(object_id_N: NDArray[np.int64], images_NHWC: NDArray[np.uint8]) ->
 
 def _create_images(group: zarr.Group, layout: StoreLayout, num_rows: int) -> zarr.Array[Any]:
     spec = layout.image_spec
-    frame = (spec.size_pix, spec.size_pix, len(spec.bands))
+    frame = spec.frame
     return group.create_array(
         "images",
         shape=(num_rows, *frame),
         chunks=(layout.chunk_size, *frame),
         shards=(layout.shard_size, *frame),
-        dtype="uint8",
+        dtype=spec.dtype,
         # zstd's own checksum is off by default, and flipped bits then decode to wrong pixels without a word.
         compressors=ZstdCodec(level=1, checksum=True),
         fill_value=0,

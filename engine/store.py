@@ -12,13 +12,14 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 from skymetal.catalogs.targets import TargetList
@@ -26,13 +27,15 @@ from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.shard import ATTRIBUTE, StoreLayout, array_metadata, checksums, decode_shard, encode_shard
 
 STORE = "store.zarr"
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
+REMEDY = "`skymetal store repair` makes it again"
 _RECEIPT_SCHEMA = pa.schema(
     [
         pa.field("object_id", pa.int64(), nullable=False),
         pa.field("crc32c", pa.uint32(), nullable=False),
         pa.field("is_stored", pa.bool_(), nullable=False),
         pa.field("ingest_flags", pa.int32(), nullable=False),
+        pa.field("pixel_scale_arcsec", pa.float64()),
         pa.field("source", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
     ]
@@ -47,7 +50,7 @@ class Block:
     start: int
     stop: int
     object_id: NDArray[np.int64]
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     is_stored: NDArray[np.bool_]
     flags: NDArray[np.int32]
 
@@ -82,14 +85,14 @@ class CutoutStore:
     @cached_property
     def _receipt_digests(self) -> list[str]:
         try:
-            content = json.loads(self.folder.read(_MANIFEST))
+            content = json.loads(self.folder.read(MANIFEST))
             digests = [str(text) for text in content["receipts"]]
             if content["digest"] == self._digest(digests):
                 return digests
             reason = "its digest is not that of its receipts"
         except (KeyError, TypeError, ValueError) as error:
             reason = repr(error)
-        message = f"{self.folder}/{_MANIFEST} is damaged ({reason}); delete it and run `skymetal ingest` again"
+        message = f"{self.folder}/{MANIFEST} is damaged ({reason}); {REMEDY}"
         raise RuntimeError(message)
 
     def _digest(self, receipt_digests: list[str]) -> str:
@@ -98,44 +101,67 @@ class CutoutStore:
     @property
     def is_finished(self) -> bool:
         """Whether every shard is written and summed."""
-        return self.folder.exists(_MANIFEST)
+        return self.folder.exists(MANIFEST)
 
     def done_blocks(self) -> set[int]:
         """Return the shards that have a receipt and a file."""
         names = self.folder.names("receipts/*.parquet")
         done = (int(name.removeprefix("receipts/").removesuffix(".parquet")) for name in names)
-        return {index for index in done if self.folder.exists(_shard_name(index))}
+        return {index for index in done if self.folder.exists(shard_name(index))}
 
-    def write_block(self, index: int, images_NHWC: NDArray[np.uint8], rows: pa.Table) -> pa.Table:
+    def is_done(self, index: int) -> bool:
+        """Tell whether a shard has a receipt and a file."""
+        return self.folder.exists(receipt_name(index)) and self.folder.exists(shard_name(index))
+
+    def write_block(self, index: int, images_NHWC: NDArray[Any], rows: pa.Table) -> pa.Table:
         """Write one shard, then its receipt; return the receipt's table.
 
         images_NHWC is (n, H, W, C) for the n rows of the shard; rows has the receipt's columns but the CRC.
+        Raises RuntimeError, and writes nothing, where other pixels were recorded for this shard before.
         """
         crcs = checksums(rows["object_id"].to_numpy(), images_NHWC)
         receipt = rows.append_column("crc32c", pa.array(crcs)).select(_RECEIPT_SCHEMA.names).cast(_RECEIPT_SCHEMA)
-        self.folder.write(_shard_name(index), encode_shard(self.layout, images_NHWC))
-        commit_receipt(self.folder, _receipt_name(index), encode_parquet(receipt))
+        data = encode_parquet(receipt)
+        name = receipt_name(index)
+        before = digest(self.folder.read(name)) if self.folder.exists(name) else None
+        if before is None and self.is_finished:
+            before = self._receipt_digests[index]
+        if before is not None and digest(data) != before:
+            raise RuntimeError(
+                f"the images of shard {index} are not those that {self.folder} recorded when it was first ingested: "
+                "the source has changed; restore it, or ingest into another [job] run_dir"
+            )
+        self.folder.write(shard_name(index), encode_shard(self.layout, images_NHWC))
+        commit_receipt(self.folder, name, data)
         return receipt
 
     def read_receipt(self, index: int) -> pa.Table:
-        """Return a shard's receipt: object_id, crc32c, is_stored, ingest_flags, source, reason.
+        """Return a shard's receipt: object_id, crc32c, is_stored, ingest_flags, pixel_scale_arcsec, source, reason.
 
         Raises RuntimeError, naming the file, where it is missing or damaged.
         """
-        name = _receipt_name(index)
+        name = receipt_name(index)
         try:
             data = self.folder.read(name)
             if self.is_finished and digest(data) != self._receipt_digests[index]:
                 raise ValueError("it is not what the store's manifest says")
-            return pq.read_table(io.BytesIO(data))
+            table = pq.read_table(io.BytesIO(data))
+            start, stop = self.layout.rows(index)
+            if table.num_rows != stop - start or not table.schema.equals(_RECEIPT_SCHEMA):
+                raise ValueError("it has other rows or columns than a receipt")
+            return table
         except (OSError, ValueError) as error:  # Arrow's errors are either
-            message = f"{self.folder}/{name} is missing or damaged ({error}); delete it and run `skymetal ingest` again"
+            message = f"{self.folder}/{name} is missing or damaged ({error}); {REMEDY}"
             raise RuntimeError(message) from error
 
     def read_is_stored(self) -> NDArray[np.bool_]:
         """Return, for every target in order, whether it has an image."""
         columns = [self.read_receipt(index)["is_stored"].to_numpy() for index in range(self.num_blocks)]
         return np.concatenate(columns)
+
+    def read_shard(self, index: int) -> bytes:
+        """Return the bytes of a shard's file; raise OSError where it is missing, no file, or far too large."""
+        return self.folder.read(shard_name(index), max_bytes=self.layout.max_file_bytes)
 
     def read_block(self, index: int) -> Block:
         """Read one shard in one call and check every galaxy in it.
@@ -144,20 +170,19 @@ class CutoutStore:
         """
         start, stop = self.layout.rows(index)
         receipt = self.read_receipt(index)
-        name = _shard_name(index)
+        name = shard_name(index)
         object_id = receipt["object_id"].to_numpy()
         try:
-            images = decode_shard(self.layout, self.folder.read(name), stop - start)
-        except (OSError, ValueError, RuntimeError) as error:
+            images = decode_shard(self.layout, self.read_shard(index), slice(stop - start))
+        except (OSError, ValueError) as error:
             raise RuntimeError(
-                f"shard {self.folder}/{name} is missing or damaged ({error}); delete it and run `skymetal ingest` again"
+                f"shard {self.folder}/{name} is missing or damaged ({first_line(error)}); {REMEDY}"
             ) from error
         wrong = np.flatnonzero(checksums(object_id, images) != receipt["crc32c"].to_numpy())
         if len(wrong):
             raise RuntimeError(
                 f"shard {self.folder}/{name} does not hold the pixels that were ingested: "
-                f"{len(wrong)} of {stop - start} galaxies differ, the first is {object_id[wrong[0]]}; "
-                "delete it and run `skymetal ingest` again"
+                f"{len(wrong)} of {stop - start} galaxies differ, the first is {object_id[wrong[0]]}; {REMEDY}"
             )
         return Block(
             index=index,
@@ -170,22 +195,23 @@ class CutoutStore:
         )
 
     def finish(self) -> None:
-        """Sum the receipts into the store's manifest; a manifest that is there must agree with them.
+        """Sum the receipts into the store's manifest, which names every later byte of the store.
 
-        Raises RuntimeError where a shard has no receipt, or a receipt is damaged.
+        Raises RuntimeError where a shard has no receipt, a receipt is damaged, or a manifest that is there disagrees.
         """
         missing = sorted(set(range(self.num_blocks)) - self.done_blocks())
         if missing:
             raise RuntimeError(f"{len(missing)} of {self.num_blocks} shards are not written, the first is {missing[0]}")
         is_stored_N = self.read_is_stored()
-        digests = [digest(self.folder.read(_receipt_name(index))) for index in range(self.num_blocks)]
+        digests = [digest(self.folder.read(receipt_name(index))) for index in range(self.num_blocks)]
         content = {
             "digest": self._digest(digests),
+            "metadata": {name: digest(data) for name, data in array_metadata(self.layout).items()},
             "num_stored": int(np.count_nonzero(is_stored_N)),
             "num_targets": self.num_targets,
             "receipts": digests,
         }
-        self.folder.write(_MANIFEST, json.dumps(content, sort_keys=True, indent=1).encode())
+        commit_receipt(self.folder, MANIFEST, json.dumps(content, sort_keys=True, indent=1).encode())
 
 
 def create_store(folder: Folder, layout: StoreLayout) -> CutoutStore:
@@ -210,7 +236,7 @@ def open_store(path: Path) -> CutoutStore:
     return store
 
 
-def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[np.int64]) -> NDArray[np.uint8]:
+def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[np.int64]) -> NDArray[Any]:
     """Return the cutouts (N, H, W, C) of some galaxies by their ids; meant for a few, since it reads whole shards.
 
     Raises InputError for an id that is no target.
@@ -223,16 +249,18 @@ def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[n
     if len(unknown):
         raise InputError(f"object_id {unknown[0]} is not in {targets.path}")
     spec, index_N = store.image_spec, row_N // store.layout.shard_size
-    images_NHWC = np.empty((len(row_N), spec.size_pix, spec.size_pix, len(spec.bands)), np.uint8)
+    images_NHWC = np.empty((len(row_N), *spec.frame), spec.dtype)
     for index in np.unique(index_N):
         block = store.read_block(int(index))
         images_NHWC[index_N == index] = block.images[row_N[index_N == index] - block.start]
     return images_NHWC
 
 
-def _shard_name(index: int) -> str:
+def shard_name(index: int) -> str:
+    """Return the name of a shard's file in the store: its Zarr key."""
     return f"images/c/{index}/0/0/0"
 
 
-def _receipt_name(index: int) -> str:
+def receipt_name(index: int) -> str:
+    """Return the name of a shard's receipt in the store."""
     return f"receipts/{index:06d}.parquet"

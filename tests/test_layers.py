@@ -20,8 +20,8 @@ FORBIDDEN = {
     "train": set(),
     "deploy": {"torch"},
 }
-# What a machine without GPUs does not have.
-OPTIONAL = {"dask_cuda", "pynvml"}
+# What a machine without GPUs, or without HDF5, does not have.
+OPTIONAL = {"dask_cuda", "h5py", "pynvml"}
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
 

@@ -21,10 +21,14 @@ OH_RANGE = (6.0, 11.0)
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows:
-    """The rows of a target list whose labels are all finite."""
+    """The rows of a target list whose labels are all finite.
+
+    group_id_N is what decides a galaxy's fold: galaxies within 2″ share one, since their cutouts show the same light.
+    """
 
     row_N: NDArray[np.int64]
     object_id_N: NDArray[np.int64]
+    group_id_N: NDArray[np.int64]
     labels_NK: NDArray[np.float32]
 
 
@@ -53,7 +57,9 @@ def read_labels(
     for name in labels:
         if name not in targets.column_names:
             raise missing_column(f"[train] labels: {targets.path}", name, targets.column_names)
-    table = targets.read(0, targets.num_rows).select(["object_id", *labels])
+    group = "group_id" if "group_id" in targets.column_names else "object_id"  # without positions no pair is known
+    columns = list(dict.fromkeys(["object_id", group, *labels]))
+    table = pa.concat_tables(targets.iter_tables(columns))
     labels_NK = np.stack([_as_float(table[name], name) for name in labels], axis=1)
     usable_N = np.isfinite(labels_NK).all(axis=1)
     if is_stored_N is not None:
@@ -65,6 +71,7 @@ def read_labels(
             f"{'' if is_stored_N is None else ' and an image'}; training needs at least {MIN_GALAXIES}"
         )
     labels_NK, object_id_N = labels_NK[row_N], table["object_id"].to_numpy()[row_N]
+    group_id_N = table[group].to_numpy()[row_N]
     for name, column_N in zip(labels, labels_NK.T, strict=True):
         if np.ptp(column_N) == 0:
             raise InputError(f"[train] labels: {name} is {column_N[0]:g} for every galaxy: nothing can be learnt")
@@ -74,7 +81,7 @@ def read_labels(
                 f"[train] labels: {name} is {column_N[odd[0]]:g} for object_id {object_id_N[odd[0]]}, outside "
                 f"{OH_RANGE[0]:g} to {OH_RANGE[1]:g}, so it is no 12+log(O/H); cut such rows or leave the field empty"
             )
-    return LabelledRows(row_N=row_N, object_id_N=object_id_N, labels_NK=labels_NK)
+    return LabelledRows(row_N=row_N, object_id_N=object_id_N, group_id_N=group_id_N, labels_NK=labels_NK)
 
 
 def read_training_set(
@@ -98,7 +105,7 @@ def read_training_set(
         object_id_N=labelled.object_id_N,
         images_NHWC=images_NHWC,
         labels_NK=labelled.labels_NK,
-        fold_N=assign_folds(labelled.object_id_N, num_folds=num_folds, seed=seed),
+        fold_N=assign_folds(labelled.group_id_N, num_folds=num_folds, seed=seed),
     )
 
 

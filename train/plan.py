@@ -64,11 +64,9 @@ class TrainPlan:
         targets, store = open_targets(self.targets), open_store(self.store)
         if store.layout.targets_digest != targets.digest:
             raise InputError(f"the store {self.store} was made for other targets than {self.targets}; ingest again")
-        size_pix = self.image_spec.size_pix
-        if size_pix < MIN_SIZE_PIX:
-            raise InputError(f"[images] size_pix must be at least {MIN_SIZE_PIX} to train, got {size_pix}")
+        check_trainable(self.image_spec)
         labelled = read_labels(targets, self.labels, is_stored_N=store.read_is_stored())
-        fold_N = assign_folds(labelled.object_id_N, num_folds=self.num_folds, seed=self.seed)
+        fold_N = assign_folds(labelled.group_id_N, num_folds=self.num_folds, seed=self.seed)
         for fold in range(self.num_folds):
             if (np.ptp(labelled.labels_NK[fold_N != fold], axis=0) == 0).any():
                 raise InputError(
@@ -77,6 +75,17 @@ class TrainPlan:
                 )
         if self.init != RANDOM_INIT:
             load_trunk(MetallicityNet(num_labels=1, num_bands=len(self.image_spec.bands)), self.init)
+
+
+def check_trainable(spec: ImageSpec) -> None:
+    """Raise InputError where no network of ours can learn from such cutouts."""
+    if spec.dtype != "uint8":
+        raise InputError(
+            f"[images] dtype = {spec.dtype!r} can be ingested but not yet trained on or scored; "
+            "ingest with dtype = 'uint8': stretch = 'lupton' makes pictures of the same flux"
+        )
+    if spec.size_pix < MIN_SIZE_PIX:
+        raise InputError(f"[images] size_pix must be at least {MIN_SIZE_PIX} to train, got {spec.size_pix}")
 
 
 def make_plan(

@@ -1,30 +1,28 @@
-"""A folder of JPEG or PNG colour images, one file a galaxy, named by a pattern."""
+"""JPEG or PNG colour images, one file a galaxy, named by a pattern; in a folder or in a tar archive."""
 
 from __future__ import annotations
 
-import stat
-import warnings
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, printable
+from skymetal.catalogs.targets import TargetList
 from skymetal.engine.sources import Cutout
-
-FORMATS = ("JPEG", "PNG")
-MAX_BYTES = 64 << 20
+from skymetal.engine.sources.pattern import FilePattern
+from skymetal.engine.sources.pictures import Unsuitable, decode_picture, read_regular_file
+from skymetal.engine.sources.tar import open_tar
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """Reads ``folder/pattern``, where ``{object_id}`` stands for the galaxy's id.
+    """Reads ``folder/pattern``, where ``{object_id}``, or any other column, stands for the galaxy's value.
 
+    Where ``folder`` is an uncompressed tar archive, the pattern names its members.
     Files must be square RGB images of input_size_pix. The middle crop_pix of them is kept and averaged down
     (or resampled up) to size_pix; the three are equal where nothing is to be done.
     """
@@ -35,70 +33,69 @@ class FolderSource:
     input_size_pix: int
     crop_pix: int
 
-    def check(self, targets: pa.Table) -> None:
-        """Raise InputError, before any work, where the folder has an image for none of the galaxies."""
-        folder = Path(self.folder)
-        if not folder.is_dir():
-            raise InputError(f"[images] folder {folder} does not exist; name the folder with the image files")
-        if "{object_id}" not in self.pattern:
-            raise InputError(f"[images] pattern must contain {{object_id}}, got {self.pattern!r}")
-        if Path(self.pattern).is_absolute() or ".." in Path(self.pattern).parts:
-            raise InputError(f"[images] pattern must stay inside the folder, got {self.pattern!r}")
-        object_id = targets["object_id"]
-        if not any((folder / self._name(value.as_py())).exists() for value in object_id):
-            there = next((path.name for path in sorted(folder.iterdir())[:1]), "nothing")
+    def check(self, targets: TargetList) -> None:
+        """Raise InputError, before any work, where there is an image for none of the galaxies."""
+        pattern = FilePattern(self.pattern)
+        pattern.check(targets.column_names)
+        if not Path(self.folder).exists():
             raise InputError(
-                f"[images] folder {folder} has no image of any of the {len(object_id)} targets, such as "
-                f"{self._name(object_id[0].as_py())!r}; it holds {there}: check folder and pattern"
+                f"[images] folder {self.folder} does not exist; name the folder, or the tar archive, with the images"
             )
-
-    def _name(self, object_id: int) -> str:
-        return self.pattern.replace("{object_id}", str(object_id))
+        first = None
+        with self._open() as files:
+            for table in targets.iter_tables(pattern.columns):
+                for name in pattern.names(table):
+                    if name is None:
+                        continue
+                    if files.has(name):
+                        return
+                    first = first or name
+            there = files.example()
+        raise InputError(
+            f"[images] {self.folder} has no image of any of the {targets.num_rows} targets"
+            + (f", such as {first!r}" if first else f": no row has all of {', '.join(pattern.columns)}")
+            + f"; it holds {there or 'nothing'}: check folder and pattern"
+        )
 
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Yield one cutout a target; a file that is missing or bad gives its reason."""
-        for object_id in targets["object_id"].to_pylist():
-            name = self._name(object_id)
-            try:
-                yield Cutout(pixels=self._decode(_read_file(Path(self.folder) / name)), source=name)
-            except FileNotFoundError:
-                yield Cutout(pixels=None, source=name, reason="no such file")
-            except UnidentifiedImageError:
-                yield Cutout(pixels=None, source=name, reason="not a JPEG or PNG image")
-            except _Unsuitable as error:
-                yield Cutout(pixels=None, source=name, reason=str(error))
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
-                words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                yield Cutout(pixels=None, source=name, reason=f"unreadable image: {words.splitlines()[0]}")
+        with self._open() as files:
+            for name in FilePattern(self.pattern).names(targets):
+                yield self._read_one(name, files.read)
 
-    def _decode(self, data: bytes) -> NDArray[np.uint8]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(BytesIO(data), formats=FORMATS) as image:
-                expected = (self.input_size_pix, self.input_size_pix)
-                if image.size != expected:
-                    raise _Unsuitable(
-                        f"wrong size: {image.width}×{image.height} pixels, expected {expected[0]}×{expected[1]}"
-                    )
-                if image.mode != "RGB":
-                    raise _Unsuitable(f"wrong mode: {image.mode}, expected RGB")
-                margin = (self.input_size_pix - self.crop_pix) / 2
-                box = (margin, margin, margin + self.crop_pix, margin + self.crop_pix)
-                if self.crop_pix == self.size_pix == self.input_size_pix:
-                    return np.asarray(image).copy()
-                size = (self.size_pix, self.size_pix)
-                return np.asarray(image.resize(size, Image.Resampling.BOX, box=box)).copy()
+    def _read_one(self, name: str | None, read: Callable[[str], bytes]) -> Cutout:
+        if name is None:
+            return Cutout(
+                pixels=None,
+                source=self.pattern,
+                reason="no file name: a value that the pattern needs is missing, or cannot be part of a name",
+            )
+        try:
+            pixels = decode_picture(
+                read(name), input_size_pix=self.input_size_pix, crop_pix=self.crop_pix, size_pix=self.size_pix
+            )
+        except Unsuitable as reason:
+            return Cutout(pixels=None, source=name, reason=str(reason))
+        return Cutout(pixels=pixels, source=name)
 
-
-class _Unsuitable(Exception):
-    """A file that can be read, and is not what the job says it is."""
+    @contextmanager
+    def _open(self) -> Iterator[_Files]:
+        """Open the folder or archive. That it has vanished is no galaxy's fault, and raises OSError."""
+        if Path(self.folder).is_dir():
+            yield _Files(
+                has=lambda name: os.path.exists(f"{self.folder}/{name}"),
+                read=lambda name: read_regular_file(f"{self.folder}/{name}"),
+                example=lambda: min((printable(entry.name) for entry in os.scandir(self.folder)), default=""),
+            )
+        else:
+            with open_tar(self.folder) as archive:
+                yield _Files(has=archive.__contains__, read=archive.read, example=archive.first_name)
 
 
-def _read_file(path: Path) -> bytes:
-    """Return the bytes of a regular file; reading a pipe or device might never end."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise _Unsuitable("not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise _Unsuitable(f"file too large: {status.st_size} bytes, at most {MAX_BYTES} are read")
-    return path.read_bytes()
+@dataclass(frozen=True, kw_only=True)
+class _Files:
+    """What a folder and an archive have in common."""
+
+    has: Callable[[str], bool]
+    read: Callable[[str], bytes]
+    example: Callable[[], str]

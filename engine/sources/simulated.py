@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.simulated import bulge_fraction, main_sequence
+from skymetal.catalogs.targets import TargetList
+from skymetal.engine.framing import BOX_PER_R90
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.simulated_galaxy import BANDS, Frame, Galaxy, galaxy_light
 from skymetal.engine.sources.simulated_sky import (
@@ -24,7 +26,6 @@ from skymetal.engine.sources.simulated_sky import (
     stretch,
 )
 
-BOX_PER_R90 = 5.05
 BLANK_FRACTION = 0.004
 SATURATED_FRACTION = 0.004
 REQUIRED_COLUMNS = (
@@ -57,9 +58,10 @@ class SimulatedSource:
         if self.seed < 0:
             raise InputError(f"the seed of simulated images is {self.seed}; give 0 or more")
 
-    def check(self, targets: pa.Table) -> None:
+    def check(self, targets: TargetList) -> None:
         """Raise InputError where columns that the images are drawn from are missing or null."""
-        _check_columns(targets)
+        for table in targets.iter_tables([name for name in REQUIRED_COLUMNS if name in targets.column_names]):
+            _check_columns(table)
 
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Return one cutout a row, in order; raise InputError, before any, where columns are missing or null."""

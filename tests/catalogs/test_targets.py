@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
-from skymetal.catalogs.targets import ROW_GROUP_SIZE, open_targets, write_targets
+from skymetal.catalogs.targets import ROW_GROUP_SIZE, open_targets, write_sorted_targets, write_targets
 
 
 def make_table(num_rows: int, seed: int = 0) -> pa.Table:
@@ -58,9 +59,28 @@ def test_row_order_in_the_survey_table_does_not_matter(folder: Folder) -> None:
 
 def test_a_repeated_object_id_is_refused(folder: Folder) -> None:
     table = pa.concat_tables([make_table(10), make_table(10).slice(3, 2)])
-    with pytest.raises(InputError, match=r"stands in 2 rows \(2 ids are repeated in all\)"):
+    with pytest.raises(InputError, match=r"stands in 2 rows that differ \(2 ids are repeated in all\)"):
         write_targets(folder, "t.parquet", table, selection={})
     assert folder.names("*") == []
+
+
+def test_rows_that_come_piece_by_piece_are_written_in_whole_row_groups(folder: Folder) -> None:
+    table = make_table(2 * ROW_GROUP_SIZE + 5).select(["object_id", "mass"]).sort_by("object_id")
+    whole = write_sorted_targets(folder, "a.parquet", [table], table.schema, selection={})
+    pieces = [table.slice(start, 3000) for start in range(0, table.num_rows, 3000)]
+    listed = write_sorted_targets(folder, "b.parquet", [table.slice(0, 0), *pieces], table.schema, selection={})
+    assert [len(group) for group in listed.iter_tables()] == [ROW_GROUP_SIZE, ROW_GROUP_SIZE, 5]
+    assert listed.digest == whole.digest
+
+
+def test_a_list_that_fails_on_the_way_is_not_there(folder: Folder) -> None:
+    def broken() -> Iterator[pa.Table]:
+        yield make_table(ROW_GROUP_SIZE)
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        write_sorted_targets(folder, "t.parquet", broken(), make_table(1).schema, selection={})
+    assert list(folder.path.iterdir()) == []
 
 
 def test_an_open_list_travels_to_a_worker(folder: Folder) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,11 @@ import pytest
 from PIL import Image
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.select import TargetSettings, select
+from skymetal.catalogs.flags import Flag
+from skymetal.catalogs.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder
-from skymetal.engine.ingest import ImageSettings, IngestPlan, ingest_block, make_ingest_plan, quarantined
+from skymetal.engine.images import ImageSettings
+from skymetal.engine.ingest import IngestPlan, ingest_block, make_ingest_plan, quarantined
 from skymetal.engine.store import create_store, open_store
 
 
@@ -25,12 +29,12 @@ def make_plan(path: Path, **changes: Any) -> IngestPlan:
     (images / "8.png").write_bytes((images / "8.png").read_bytes()[:300])
     (path / "t.csv").write_text("object_id\n" + "\n".join(map(str, range(1, 12))) + "\n")
     folder = Folder(path)
-    targets = select(
+    targets = select_all(
         TargetSettings(survey="sdss", tables=(str(path / "t.csv"),)), seed=0, folder=folder, name="t.parquet"
     )
     settings = {"source": "folder", "folder": str(images), "pattern": "{object_id}.png", "size_pix": 16} | changes
     layout = {"shard_size": 4, "chunk_size": 4}
-    return make_ingest_plan(ImageSettings(**(layout | settings)), targets=targets, folder=folder / "store.zarr", seed=0)
+    return make_ingest_plan(ImageSettings(**(layout | settings)), targets=targets, run_dir=folder, seed=0)
 
 
 def ingest_all(plan: IngestPlan) -> None:
@@ -73,22 +77,6 @@ def test_what_is_written_is_not_written_again(tmp_path: Path) -> None:
     assert plan.missing_blocks() == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"source": "folders"}, r"source must be one of folder, simulated, got 'folders'"),
-        ({"folder": ""}, "folder is missing"),
-        ({"bands": ("r", "g")}, "bands must name 3 bands"),
-        ({"size_pix": 0}, "size_pix must be at least 1, got 0"),
-        ({"shard_size": 10, "chunk_size": 4}, "multiple of chunk_size, got 10 and 4"),
-        ({"crop_pix": 40}, "crop_pix must be 1 to input_size_pix, got 40 of 16"),
-    ],
-)
-def test_settings_that_make_no_sense_cannot_exist(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        make_plan(tmp_path, **changes)
-
-
 def test_a_folder_without_images_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     plan = make_plan(tmp_path, folder=str(tmp_path / "empty"))
@@ -106,10 +94,56 @@ def test_a_real_table_cannot_be_drawn_and_is_refused_before_any_work(tmp_path: P
 
 def test_the_simulated_survey_fills_a_store(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    targets = select(TargetSettings(survey="simulated", num_galaxies=12), seed=1, folder=folder, name="t.parquet")
+    targets = select_all(TargetSettings(survey="simulated", num_galaxies=12), seed=1, folder=folder, name="t.parquet")
     settings = ImageSettings(source="simulated", size_pix=32, shard_size=8, chunk_size=8, stretch="asinh")
-    plan = make_ingest_plan(settings, targets=targets, folder=folder / "store.zarr", seed=1)
+    plan = make_ingest_plan(settings, targets=targets, run_dir=folder, seed=1)
     ingest_all(plan)
     block = open_store(folder.path / "store.zarr").read_block(0)
     assert block.is_stored.sum() >= 7
     assert block.images[block.is_stored].std() > 5
+
+
+def test_two_galaxies_with_the_same_pixels_are_both_quarantined(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    (tmp_path / "images" / "2.png").write_bytes((tmp_path / "images" / "1.png").read_bytes())
+    ingest_all(plan)
+    rejects = dict(zip(*(quarantined(plan.store)[name].to_pylist() for name in ("object_id", "reason")), strict=True))
+    assert "copy: its pixels are those of object_id 2 too" in rejects[1]
+    assert "copy: its pixels are those of object_id 1 too" in rejects[2]
+    assert not plan.store.read_block(0).images[:2].any()
+
+
+def test_a_blank_image_carries_its_flags_and_its_source(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    ingest_all(plan)
+    receipt = plan.store.read_receipt(1).to_pylist()[0]
+    assert (receipt["object_id"], receipt["source"]) == (5, "5.png")
+    assert receipt["ingest_flags"] == Flag.BLANK | Flag.CONSTANT
+
+
+def test_the_scale_of_every_cutout_is_kept(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, size_rule="fixed", pixel_scale_arcsec=0.396)
+    ingest_all(plan)
+    assert plan.store.image_spec.size_rule == "0.396 arcsec/pixel"
+    assert plan.store.read_receipt(0)["pixel_scale_arcsec"].to_pylist() == [0.396] * 4
+    (tmp_path / "other").mkdir()
+    unknown = make_plan(tmp_path / "other")
+    ingest_all(unknown)
+    assert unknown.store.read_receipt(0)["pixel_scale_arcsec"].to_pylist() == [None] * 4
+
+
+def test_a_block_that_is_done_is_not_done_again(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    ingest_all(plan)
+    for image in (tmp_path / "images").iterdir():
+        image.unlink()
+    assert ingest_block(plan, 1).num_stored == 2
+
+
+def test_a_store_that_cannot_fit_the_disk_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(InputError, match=r"needs about .* GiB, but 0\.0 GiB are free there"):
+        plan.check()

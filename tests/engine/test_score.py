@@ -36,6 +36,7 @@ def plan(folder: Folder) -> ScorePlan:
                 "object_id": ids,
                 "is_stored": [i != 105 for i in ids.to_pylist()],
                 "ingest_flags": [1 if i == 103 else 0 for i in ids.to_pylist()],
+                "pixel_scale_arcsec": pa.nulls(num_rows, pa.float64()),
                 "source": ["s"] * num_rows,
                 "reason": ["blank" if i == 105 else "" for i in ids.to_pylist()],
             }

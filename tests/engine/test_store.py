@@ -2,47 +2,19 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import zarr
+from support.stores import LAYOUT, SPEC, fill, images, rows
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
 from skymetal.engine.pixels import ImageSpec
-from skymetal.engine.shard import StoreLayout
-from skymetal.engine.store import CutoutStore, create_store, open_store
-
-SPEC = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=16, stretch="sdss-jpeg", size_rule="petro5")
-LAYOUT = StoreLayout(image_spec=SPEC, num_targets=20, shard_size=8, chunk_size=4, targets_digest="abc")
-
-
-def images() -> np.ndarray:
-    return np.random.default_rng(1).integers(0, 256, (20, 16, 16, 3)).astype(np.uint8)
-
-
-def rows(start: int, stop: int) -> pa.Table:
-    stored = [index != 9 for index in range(start, stop)]
-    return pa.table(
-        {
-            "object_id": [1000 + index for index in range(start, stop)],
-            "is_stored": stored,
-            "ingest_flags": [index % 2 for index in range(start, stop)],
-            "source": [f"{index}.jpg" for index in range(start, stop)],
-            "reason": ["" if ok else "no such file" for ok in stored],
-        }
-    )
-
-
-def fill(folder: Folder) -> CutoutStore:
-    store = create_store(folder, LAYOUT)
-    for index in range(store.num_blocks):
-        start, stop = LAYOUT.rows(index)
-        store.write_block(index, images()[start:stop], rows(start, stop))
-    store.finish()
-    return store
+from skymetal.engine.store import create_store, open_store
 
 
 def test_a_block_reads_back_as_it_was_written(folder: Folder) -> None:
@@ -74,7 +46,7 @@ def test_an_empty_manifest_or_receipt_is_named(folder: Folder, name: str) -> Non
     fill(folder)
     folder.write(name, b"")
     store = open_store(folder.path)
-    with pytest.raises(RuntimeError, match=rf"{name} is .*damaged \(.*\); delete it and run `skymetal ingest` again"):
+    with pytest.raises(RuntimeError, match=rf"{name} is .*damaged \(.*\); `skymetal store repair` makes it again"):
         store.read_block(1)
 
 
@@ -109,8 +81,9 @@ def test_the_same_galaxies_give_the_same_bytes(tmp_path: Path) -> None:
 def test_writing_a_block_twice_is_harmless_and_other_pixels_are_an_error(folder: Folder) -> None:
     store = fill(folder)
     store.write_block(0, images()[:8], rows(0, 8))
-    with pytest.raises(RuntimeError, match="different result"):
+    with pytest.raises(RuntimeError, match="the source has changed"):
         store.write_block(0, images()[8:16], rows(0, 8))
+    assert np.array_equal(store.read_block(0).images, images()[:8])
 
 
 def test_a_shard_of_blank_galaxies_is_a_whole_file(folder: Folder) -> None:
@@ -144,7 +117,7 @@ DAMAGE: dict[str, Callable[[Folder], None]] = {
 def test_a_damaged_shard_is_never_silent(folder: Folder, damage: str) -> None:
     store = fill(folder)
     DAMAGE[damage](folder)
-    with pytest.raises(RuntimeError, match=r"shard .*images/c/0/0/0/0 .*run `skymetal ingest` again"):
+    with pytest.raises(RuntimeError, match=r"shard .*images/c/0/0/0/0 .*`skymetal store repair` makes it again"):
         store.read_block(0)
     assert np.array_equal(store.read_block(1).images, images()[8:16])
 
@@ -170,3 +143,26 @@ def test_what_is_no_store_is_refused(folder: Folder) -> None:
 def test_an_open_store_travels_to_a_worker(folder: Folder) -> None:
     store = fill(folder)
     assert pickle.loads(pickle.dumps(store)).read_block(0).object_id[0] == 1000  # noqa: S301
+
+
+def test_a_store_of_flux_keeps_every_float_and_the_bands_it_has(folder: Folder) -> None:
+    spec = ImageSpec(
+        survey="sdss", bands=("g", "r"), size_pix=16, stretch="flux", size_rule="petro5", dtype="float32"
+    )
+    flux = np.random.default_rng(2).normal(size=(20, 16, 16, 2)).astype(np.float32)
+    fill(folder, pixels=flux, layout=replace(LAYOUT, image_spec=spec))
+    store = open_store(folder.path)
+    assert store.image_spec == spec
+    assert np.array_equal(store.read_block(1).images, flux[8:16])
+    assert zarr.open_group(str(folder.path), mode="r")["images"].dtype == np.float32
+
+
+def test_a_lost_shard_cannot_come_back_as_another(folder: Folder) -> None:
+    store = fill(folder)
+    folder.remove("receipts/000001.parquet")
+    folder.remove(shard(1))
+    with pytest.raises(RuntimeError, match="images of shard 1 are not those .* the source has changed"):
+        store.write_block(1, images()[:8], rows(8, 16))
+    assert not folder.exists(shard(1))
+    store.write_block(1, images()[8:16], rows(8, 16))
+    store.finish()

@@ -59,6 +59,7 @@ def make_store(folder: Folder, num_galaxies: int) -> tuple[TargetList, CutoutSto
                 "object_id": object_id[rows],
                 "is_stored": is_stored[rows],
                 "ingest_flags": np.zeros(len(object_id[rows]), np.int32),
+                "pixel_scale_arcsec": pa.nulls(len(object_id[rows]), pa.float64()),
                 "source": ["simulated"] * len(object_id[rows]),
                 "reason": ["" if stored else "no image" for stored in is_stored[rows]],
             }

@@ -65,6 +65,23 @@ def test_galaxies_without_an_image_do_not_count(folder: Folder) -> None:
         read_labels(targets, ("oh_p50",), is_stored_N=stored)
 
 
+def test_galaxies_of_one_group_are_in_one_fold(folder: Folder) -> None:
+    _, store = make_store(folder, 24)
+    table = open_targets(folder.path / "targets.parquet").read(0, 24)
+    object_id = table["object_id"].to_numpy()
+    paired = object_id - 7 * (np.arange(24) % 2)  # each second galaxy is close to the one before
+    write_targets(folder, "paired.parquet", table.append_column("group_id", pa.array(paired)), selection={})
+    targets = open_targets(folder.path / "paired.parquet")
+    data = read_training_set(store, targets, ("oh_p50",), num_folds=2, seed=0)
+    fold = dict(zip(data.object_id_N.tolist(), data.fold_N.tolist(), strict=True))
+    pairs = [(fold[a], fold[b]) for a, b in zip(paired[1::2], object_id[1::2], strict=True) if {a, b} <= fold.keys()]
+    assert len(pairs) >= 10
+    assert all(a == b for a, b in pairs)
+    alone = read_training_set(store, open_targets(folder.path / "targets.parquet"), ("oh_p50",), num_folds=2, seed=0)
+    assert not np.array_equal(alone.fold_N, data.fold_N)
+    assert np.array_equal(alone.object_id_N, data.object_id_N)
+
+
 def test_pixels_are_measured_exactly_and_a_black_band_stays_finite() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
     images[..., 2] = 0

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import io
 import os
-import random
+import pickle
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -11,146 +12,152 @@ import pytest
 from PIL import Image
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.targets import ROW_GROUP_SIZE, TargetList, write_targets
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.folder import FolderSource
 
-TARGETS = pa.table({"object_id": [1, 7]})
+pytestmark = pytest.mark.timeout(30)
 
 
-def picture(size: int = 16, mode: str = "RGB", form: str = "JPEG") -> bytes:
-    shape = (size, size) if mode in "LI;16" else (size, size, {"RGB": 3, "CMYK": 4, "RGBA": 4}[mode])
-    pixels = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
+def picture(seed: int = 0, size: int = 16) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels, mode=None).convert(mode).save(buffer, form)
+    pixels = np.random.default_rng(seed).integers(0, 255, (size, size, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def read_one(path: Path, data: bytes | None, **settings: int) -> Cutout:
-    if data is not None:
-        (path / "7.jpg").write_bytes(data)
-    sizes = {"size_pix": 16, "input_size_pix": 16, "crop_pix": 16} | settings
-    source = FolderSource(folder=str(path), pattern="{object_id}.jpg", **sizes)
-    (cutout,) = source.read(pa.table({"object_id": [7]}))
-    assert cutout.source == "7.jpg"
-    return cutout
+def source(folder: Path, pattern: str = "{object_id}.jpg", **sizes: int) -> FolderSource:
+    return FolderSource(
+        folder=str(folder), pattern=pattern, **({"size_pix": 16, "input_size_pix": 16, "crop_pix": 16} | sizes)
+    )
 
 
-def test_a_png_comes_back_pixel_for_pixel(tmp_path: Path) -> None:
-    data = picture(form="PNG")
-    cutout = read_one(tmp_path, data)
-    assert cutout.pixels is not None
-    assert np.array_equal(cutout.pixels, np.asarray(Image.open(io.BytesIO(data))))
+def target_list(path: Path, object_id: list[int]) -> TargetList:
+    table = pa.table({"object_id": object_id, "run": pa.array([None] * len(object_id), pa.int64())})
+    return write_targets(Folder(path), "targets.parquet", table, selection={"survey": "test"})
 
 
-def test_the_middle_is_kept_and_averaged_down(tmp_path: Path) -> None:
-    pixels = np.zeros((12, 12, 3), np.uint8)
-    pixels[2:10, 2:10] = np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4, 1), np.ones((2, 2, 3), np.uint8)) * 10
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    cutout = read_one(tmp_path, buffer.getvalue(), input_size_pix=12, crop_pix=8, size_pix=4)
-    assert cutout.pixels is not None
-    assert np.array_equal(cutout.pixels[..., 1], np.arange(16).reshape(4, 4) * 10)
+def read(source: FolderSource, *object_id: int, **columns: list[object]) -> list[Cutout]:
+    return list(source.read(pa.table({"object_id": list(object_id), **columns})))
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (None, "no such file"),
-        (b"", "not a JPEG or PNG image"),
-        (b"\xff\xd8", "not a JPEG or PNG image"),
-        (b"<html>not found</html>", "not a JPEG or PNG image"),
-        (b"SIMPLE  =                    T", "not a JPEG or PNG image"),
-        (picture(form="GIF", mode="L"), "not a JPEG or PNG image"),
-        (picture(form="TIFF"), "not a JPEG or PNG image"),
-        (picture(size=20), "wrong size: 20×20 pixels, expected 16×16"),
-        (picture(mode="L"), "wrong mode: L, expected RGB"),
-        (picture(mode="CMYK"), "wrong mode: CMYK, expected RGB"),
-        (picture()[: len(picture()) // 2], "truncated"),
-    ],
-)
-def test_a_bad_image_gives_its_reason(tmp_path: Path, data: bytes | None, reason: str) -> None:
-    cutout = read_one(tmp_path, data)
-    assert cutout.pixels is None
-    assert reason in cutout.reason.replace("Truncated", "truncated")
-    assert "\n" not in cutout.reason
+@pytest.fixture(params=["folder", "tar"])
+def images(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The same files in a folder and in an archive of that folder."""
+    folder = tmp_path / "images"
+    for seed in range(9):
+        path = folder / f"{seed}0"[:1] / f"{seed}0.jpg"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(picture(seed))
+    (folder / "5" / "50.jpg").write_bytes(picture()[:-30])
+    if request.param == "tar":
+        with tarfile.open(tmp_path / "images.tar", "w") as archive:
+            archive.add(folder, arcname=".")
+        folder = tmp_path / "images.tar"
+    return folder
 
 
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "7.jpg")
-    assert read_one(tmp_path, None).reason == "not a regular file"
-    (tmp_path / "7.jpg").unlink()
-    (tmp_path / "7.jpg").mkdir()
-    assert read_one(tmp_path, None).reason == "not a regular file"
-    (tmp_path / "7.jpg").rmdir()
-    with open(tmp_path / "7.jpg", "wb") as file:
-        file.truncate(1 << 40)
-    assert read_one(tmp_path, None).reason.startswith("file too large: 1099511627776 bytes")
+def test_images_are_found_by_name_and_come_in_the_order_of_the_targets(images: Path) -> None:
+    nested = pickle.loads(pickle.dumps(source(images, "{object_id:.1}/{object_id}.jpg")))  # noqa: S301
+    cutouts = read(nested, 40, 50, 99, 10)
+    assert [cutout.source for cutout in cutouts] == ["4/40.jpg", "5/50.jpg", "9/99.jpg", "1/10.jpg"]
+    assert [cutout.reason.split(":")[0] for cutout in cutouts] == ["", "truncated", "no such file", ""]
+    for cutout, seed in ((cutouts[0], 4), (cutouts[3], 1)):
+        assert cutout.pixels is not None
+        assert np.array_equal(cutout.pixels, np.asarray(Image.open(io.BytesIO(picture(seed)))))
 
 
-@pytest.mark.parametrize("pattern", ["/etc/{object_id}", "../{object_id}.jpg", "a/../../{object_id}.jpg"])
-def test_a_pattern_that_leaves_the_folder_is_refused(tmp_path: Path, pattern: str) -> None:
-    source = FolderSource(folder=str(tmp_path), pattern=pattern, size_pix=16, input_size_pix=16, crop_pix=16)
+def test_a_value_that_would_leave_the_folder_is_a_reason(images: Path) -> None:
+    names = pa.array(["../images", None, "4/40"], pa.string())
+    cutouts = read(source(images, "{name}.jpg"), 1, 2, 3, name=names)
+    assert [cutout.reason[:12] for cutout in cutouts] == ["no file name", "no file name", ""]
+    assert cutouts[0].source == "{name}.jpg"
+
+
+def test_the_folder_is_checked_before_any_work(images: Path, tmp_path: Path) -> None:
+    targets = target_list(tmp_path, [70, 99])
+    source(images, "{object_id:.1}/{object_id}.jpg").check(targets)
+    with pytest.raises(InputError, match=r"no image of any of the 2 targets, such as '70\.jpg'; it holds \S*[0-8]"):
+        source(images).check(targets)
+    with pytest.raises(InputError, match="of any of the 2 targets: no row has all of object_id, run; it holds"):
+        source(images, "{object_id}-{run}.jpg").check(targets)
+    with pytest.raises(InputError, match="no column 'objid'; did you mean 'object_id'"):
+        source(images, "{objid}.jpg").check(targets)
     with pytest.raises(InputError, match="must stay inside the folder"):
-        source.check(TARGETS)
+        source(images, "../{object_id}.jpg").check(targets)
+    with pytest.raises(InputError, match="none does not exist; name the folder, or the tar archive"):
+        source(tmp_path / "none").check(targets)
+
+
+def test_an_empty_folder_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="it holds nothing: check folder and pattern"):
+        source(tmp_path / "images").check(target_list(tmp_path, [1]))
+
+
+def test_one_image_behind_many_targets_without_is_enough(tmp_path: Path) -> None:
+    targets = target_list(tmp_path, list(range(1, ROW_GROUP_SIZE + 10)))
+    (tmp_path / f"{ROW_GROUP_SIZE + 5}.jpg").write_bytes(b"")
+    source(tmp_path).check(targets)
 
 
 def test_signs_that_a_shell_would_expand_are_plain_letters_in_a_pattern(tmp_path: Path) -> None:
     (tmp_path / "[7]*.jpg").write_bytes(picture())
-    source = FolderSource(
-        folder=str(tmp_path), pattern="[{object_id}]*.jpg", size_pix=16, input_size_pix=16, crop_pix=16
-    )
-    source.check(TARGETS)
-    (cutout,) = source.read(pa.table({"object_id": [7]}))
+    (cutout,) = read(source(tmp_path, "[{object_id}]*.jpg"), 7)
     assert cutout.pixels is not None
 
 
-def test_flipped_bits_never_stop_the_run(tmp_path: Path) -> None:
-    chance = random.Random(5)
-    clean = picture(size=32)
-    outcomes = set()
-    for _ in range(300):
-        data = bytearray(clean)
-        for _ in range(chance.randint(1, 8)):
-            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-        cutout = read_one(tmp_path, bytes(data), size_pix=32, input_size_pix=32, crop_pix=32)
-        outcomes.add(cutout.pixels is None)
-    assert outcomes == {True, False}
+def test_what_is_no_regular_file_is_a_reason(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "7.jpg")
+    (cutout,) = read(source(tmp_path), 7)
+    assert cutout.reason == "not a regular file"
 
 
-def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None:
-    data = bytearray(picture())
-    frame = data.index(b"\xff\xc0")
-    data[frame + 5 : frame + 9] = b"\xff\xdc\xff\xdc"
-    assert read_one(tmp_path, bytes(data)).pixels is None
+def test_a_folder_that_vanishes_is_no_galaxys_fault(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read(source(tmp_path / "unmounted"), 7)
 
 
-def test_the_folder_is_checked_before_any_work(tmp_path: Path) -> None:
-    settings = {"size_pix": 16, "input_size_pix": 16, "crop_pix": 16}
-    with pytest.raises(InputError, match="does not exist"):
-        FolderSource(folder=str(tmp_path / "none"), pattern="{object_id}.jpg", **settings).check(TARGETS)
-    with pytest.raises(InputError, match=r"must contain \{object_id\}"):
-        FolderSource(folder=str(tmp_path), pattern="image.jpg", **settings).check(TARGETS)
-    with pytest.raises(InputError, match=r"has no image of any of the 2 targets, such as '1\.jpg'; it holds nothing"):
-        FolderSource(folder=str(tmp_path), pattern="{object_id}.jpg", **settings).check(TARGETS)
-    (tmp_path / "1.jpg").write_bytes(b"x")
-    FolderSource(folder=str(tmp_path), pattern="{object_id}.jpg", **settings).check(TARGETS)
+def test_a_compressed_archive_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    for mode, name, kind in (("w:gz", "a.tar.gz", "gzip"), ("w:bz2", "a.tar", "bzip2"), ("w:xz", "a.txz", "xz")):
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.addfile(tarfile.TarInfo("7.jpg"))
+        with pytest.raises(InputError, match=f"{name} is compressed by {kind}, .*; unpack it"):
+            source(tmp_path / name).check(target_list(tmp_path, [7]))
 
 
-def test_real_survey_images_decode_and_a_truncated_one_is_named(real_data: Path) -> None:
-    settings = {"size_pix": 64, "input_size_pix": 128, "crop_pix": 128}
-    source = FolderSource(folder=str(real_data / "sdss-oh" / "images"), pattern="{object_id}.jpg", **settings)
-    source.check(pa.table({"object_id": [5, 1237648702973411443]}))
-    (cutout,) = source.read(pa.table({"object_id": [1237648702973411443]}))
-    assert cutout.pixels is not None
-    assert cutout.pixels.shape == (64, 64, 3)
-    assert cutout.pixels[24:40, 24:40].mean() > cutout.pixels[:8].mean()
-    bad = FolderSource(
-        folder=str(real_data / "bad"),
-        pattern="truncated-{object_id}.jpg",
-        size_pix=64,
-        input_size_pix=200,
-        crop_pix=200,
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff", b"x" * 5000, b"<html>" * 200])
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "images.tar").write_bytes(content)
+    with pytest.raises(InputError, match="a file, but not a tar archive"):
+        source(tmp_path / "images.tar").check(target_list(tmp_path, [7]))
+
+
+def test_a_pipe_in_the_place_of_the_archive_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "images.tar")
+    with pytest.raises(InputError, match="neither a folder nor a file"):
+        source(tmp_path / "images.tar").check(target_list(tmp_path, [7]))
+
+
+def test_all_real_galaxies_decode(real_data: Path) -> None:
+    for name, suffix, sizes in (("sdss-oh", "jpg", (128, 128, 64)), ("sdss-unlabelled", "jpeg", (423, 300, 32))):
+        folder = real_data / name / "images"
+        object_id = sorted(int(path.stem) for path in folder.iterdir())
+        size = dict(zip(("input_size_pix", "crop_pix", "size_pix"), sizes, strict=True))
+        cutouts = read(source(folder, f"{{object_id}}.{suffix}", **size), *object_id)
+        assert [cutout.reason for cutout in cutouts] == [""] * {"sdss-oh": 400, "sdss-unlabelled": 600}[name]
+        stack = np.mean([cutout.pixels for cutout in cutouts if cutout.pixels is not None], axis=0)
+        middle = slice(3 * sizes[2] // 8, 5 * sizes[2] // 8)
+        assert stack.shape == (sizes[2], sizes[2], 3)
+        assert stack[middle, middle].mean() > 2 * stack[: sizes[2] // 8].mean(), "the galaxy is in the middle"
+
+
+def test_a_truncated_real_image_is_quarantined_by_name(real_data: Path) -> None:
+    with Image.open(real_data / "bad" / "truncated-sdss.jpg") as image:
+        size = image.width
+    (cutout,) = read(
+        source(real_data / "bad", "{name}.jpg", input_size_pix=size, crop_pix=size), 1, name=["truncated-sdss"]
     )
-    (broken,) = bad.read(pa.table({"object_id": ["sdss"]}))
-    assert broken.pixels is None
-    assert "truncated" in broken.reason
+    assert cutout.source == "truncated-sdss.jpg"
+    assert cutout.reason.startswith("truncated: ")

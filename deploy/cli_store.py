@@ -1,0 +1,119 @@
+"""The command line's ``skymetal store …``: looking over the images of a run, and making lost ones again."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.targets import TargetList, open_targets
+from skymetal.deploy.config import read_job
+from skymetal.deploy.console import format_table, say, track
+from skymetal.deploy.run import open_run
+from skymetal.deploy.run_directory import TARGETS
+from skymetal.engine.store import STORE, CutoutStore, open_store
+from skymetal.engine.summary import summarise_store
+from skymetal.engine.verify import Damage, clear_damage, open_damaged_store, verify
+
+MAX_IDS_SHOWN = 3
+
+
+@click.group()
+def store() -> None:
+    """Look into a cutout store. PATH is a run directory, or the store in it."""
+
+
+@store.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def info(path: Path) -> None:
+    """What is in a store: galaxies stored and quarantined, flags, pixels, size on disk."""
+    opened = open_store(_store_path(path))
+    rows = [[name, value] for name, value in summarise_store(opened).items()]
+    width = max(len(name) for name, _ in rows)
+    click.echo(f"cutout store {opened.folder}\n")
+    for name, value in rows:
+        click.echo(f"{name.ljust(width)}  {value}")
+
+
+@store.command(name="verify")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)
+def verify_command(path: Path, form: str) -> None:
+    """Read every byte of a store and check it; exit 1 and name files and galaxies where any is lost or damaged."""
+    targets = _targets(path)
+    opened = open_damaged_store(_store_path(path), targets)
+    damages = _look_over(opened, targets)
+    if form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(["object_id", "file", "what"])
+        writer.writerows((each, damage.file, damage.what) for damage in damages for each in damage.object_id or [""])
+    elif damages:
+        click.echo(
+            format_table(
+                ["file", "what", "galaxies", "object_id"],
+                [[d.file, d.what, str(len(d.object_id)), _some(d.object_id)] for d in damages],
+            )
+        )
+    if damages:
+        lost = {each for damage in damages for each in damage.object_id}
+        click.echo(
+            f"store: {len(damages)} of {opened.folder}'s files are lost or damaged, with {len(lost)} galaxies; "
+            f"`skymetal store repair` ingests them again",
+            err=True,
+        )
+        sys.exit(1)
+    done = len(opened.done_blocks())
+    state = "" if opened.is_finished else f"; {done} of {opened.num_blocks} shards are ingested so far"
+    click.echo(f"store: every galaxy's image is as it was ingested{state}", err=form == "csv")
+
+
+@store.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def repair(run_dir: Path) -> None:
+    """Ingest what is lost or damaged again, and nothing else; RUN_DIR holds the job that made the store."""
+    if not (run_dir / "job.toml").is_file():
+        raise InputError(f"{run_dir} is no run directory: it has no job.toml, which says where the images come from")
+    job = read_job(run_dir / "job.toml", [f"job.run_dir={run_dir.absolute()}"])
+    steps = import_module("skymetal.deploy.steps")  # imported once there is something to do: torch takes seconds
+    with open_run(job) as run:
+        path = run.path / STORE
+        for _ in range(2):  # shards are looked at only where the store's own description is whole
+            opened = open_damaged_store(path, run.targets)
+            damages = _look_over(opened, run.targets)
+            for damage in damages:
+                say(f"repair: {damage.file} ({damage.what})")
+            clear_damage(opened, damages)
+            steps.run_steps(run, ["ingest"])
+            if not damages:
+                break
+
+
+def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:
+    found: list[Damage] = []
+    num_threads = len(os.sched_getaffinity(0))
+    looked_at = verify(opened, targets, num_threads=num_threads)
+    for _, damages in track(
+        looked_at, title="verify", total=opened.num_targets, unit="galaxies", amount=lambda item: item[0]
+    ):
+        found += damages
+    return found
+
+
+def _store_path(path: Path) -> Path:
+    return path / STORE if (path / STORE).is_dir() else path
+
+
+def _targets(path: Path) -> TargetList | None:
+    """Return the target list beside a store: it names galaxies whose receipts are lost."""
+    beside = path / TARGETS if (path / STORE).is_dir() else path.absolute().parent / TARGETS
+    return open_targets(beside) if beside.is_file() else None
+
+
+def _some(object_id: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, object_id[:MAX_IDS_SHOWN]))
+    return f"{shown}, …" if len(object_id) > MAX_IDS_SHOWN else shown

@@ -1,0 +1,1 @@
+"""Decoding of FITS images from strangers, in a process of its own: ``client`` here, everything else there."""

@@ -1,0 +1,119 @@
+"""A FITS cutout, one galaxy a file or a file a band, to flux of the store's size. Runs in the decoder."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymetal.catalogs.errors import printable
+from skymetal.catalogs.fits_header import Hdu
+from skymetal.catalogs.flags import Flag
+from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, no_data_as_nan, open_fits, read_pixels
+from skymetal.engine.decoding.wcs import pixel_scale_arcsec
+from skymetal.engine.framing import resample
+from skymetal.engine.quality import inspect_coverage
+
+
+def read_cutout(
+    *,
+    paths: Sequence[str],
+    bands: Sequence[str],
+    file_bands: Sequence[str],
+    input_size_pix: int,
+    crop_pix: int,
+    size_pix: int,
+) -> Iterator[Answer]:
+    """Yield one answer: flux (size_pix, size_pix, C), row 0 on top; fields flags, reason, scale_arcsec.
+
+    paths are one file a band, or one file that holds them all. The middle crop_pix of input_size_pix are kept.
+    """
+    planes, scale = [], None
+    if len(paths) == len(bands) > 1:
+        for path, band in zip(paths, bands, strict=True):
+            (plane,), scale = _read_bands(path, [band], [band], input_size_pix)
+            planes.append(plane)
+    else:
+        planes, scale = _read_bands(paths[0], bands, file_bands, input_size_pix)
+    flux_CHW = no_data_as_nan(np.stack(planes)[:, ::-1])
+    left = (input_size_pix - crop_pix) / 2
+    inside = slice(math.floor(left), math.ceil(left + crop_pix))
+    flags, reason = inspect_coverage(~np.isnan(flux_CHW[:, inside, inside]), bands)
+    fields = {"flags": int(flags), "reason": reason, "scale_arcsec": scale and scale * crop_pix / size_pix}
+    box = (left, left, left + crop_pix, left + crop_pix)
+    yield fields, None if reason else resample(flux_CHW, box=box, size_pix=size_pix)
+
+
+def _read_bands(
+    path: str, bands: Sequence[str], file_bands: Sequence[str], size_pix: int
+) -> tuple[list[NDArray[Any]], float | None]:
+    with open_fits(Path(path)) as (file, images):
+        is_cube = len(image_shape(images[0])) > 2
+        images = (
+            images[:1] if is_cube or len(file_bands) == 1 else [hdu for hdu in images if len(image_shape(hdu)) == 2]
+        )
+        for hdu in images:
+            _check_size(hdu, size_pix)
+        names = _plane_names(images[0], file_bands) if is_cube else _extension_names(images, bands, file_bands)
+        numbers = [_find(names, band) for band in bands]
+        if is_cube:
+            cube = read_pixels(file, images[0])
+            return [cube[number] for number in numbers], pixel_scale_arcsec(images[0].cards)
+        planes = [read_pixels(file, images[number]) for number in numbers]
+        return planes, pixel_scale_arcsec(images[numbers[0]].cards)
+
+
+def _check_size(hdu: Hdu, size_pix: int) -> None:
+    height, width = image_shape(hdu)[-2:]
+    if len(image_shape(hdu)) > 3:
+        raise Unsuitable(f"wrong shape: {len(image_shape(hdu))} axes, expected bands × rows × columns")
+    if (width, height) != (size_pix, size_pix):
+        raise Unsuitable(f"wrong size: {width}×{height} pixels, expected {size_pix}×{size_pix}")
+
+
+def _plane_names(hdu: Hdu, file_bands: Sequence[str]) -> Sequence[str]:
+    """Return the bands of a cube's planes: as the header says, or else the job."""
+    num_planes = image_shape(hdu)[0]
+    names: Sequence[str] = file_bands
+    if isinstance(text := hdu.cards.get("BANDS"), str) and text.strip():
+        words = re.split(r"[\s,;]+", text.strip())
+        names = words if len(words) > 1 or num_planes == 1 else list(text.strip())
+    elif "BAND0" in hdu.cards:
+        names = [str(hdu.cards.get(f"BAND{plane}")) for plane in range(num_planes)]
+    return _check_names(names, num_planes, "planes")
+
+
+def _extension_names(images: Sequence[Hdu], bands: Sequence[str], file_bands: Sequence[str]) -> Sequence[str]:
+    """Return the bands of several images: their EXTNAMEs, where these name a band that is wanted, or else the job's."""
+    names = [hdu.name for hdu in images]
+    wanted = {band.casefold() for band in bands}
+    if wanted & {name.casefold() for name in names} or not file_bands:
+        return names
+    return _check_names(file_bands, len(images), "images")
+
+
+def _check_names(names: Sequence[str], num_found: int, what: str) -> Sequence[str]:
+    if len(names) != num_found:
+        raise Unsuitable(f"unknown bands: {num_found} {what}, and header or file_bands name {_show(names)}")
+    return names
+
+
+def _find(names: Sequence[str], band: str) -> int:
+    """Return where the band is; a name of another case will do (astropy writes EXTNAME in capitals) if it is alone."""
+    same = [number for number, name in enumerate(names) if name == band]
+    similar = [number for number, name in enumerate(names) if name.casefold() == band.casefold()]
+    found = same or similar
+    if not found:
+        raise Unsuitable(f"missing band: the file has {_show(names)}, not {band}", Flag.MISSING_BAND)
+    if len(found) > 1:
+        raise Unsuitable(f"unknown bands: {len(found)} images of the file are named {band}")
+    return found[0]
+
+
+def _show(names: Sequence[str]) -> str:
+    return ", ".join(printable(name)[:20] for name in names if name) or "no named band"

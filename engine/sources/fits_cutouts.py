@@ -1,0 +1,114 @@
+"""FITS cutouts: one file a galaxy, with its bands in planes or extensions, or one file a band."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.targets import TargetList
+from skymetal.engine.decoding.client import Undecodable, shared_decoder
+from skymetal.engine.framing import Framing
+from skymetal.engine.rendering import Rendering
+from skymetal.engine.sources import Cutout
+from skymetal.engine.sources.flux import FluxCutout, parse_answer, refused, render_cutout
+from skymetal.engine.sources.pattern import FilePattern
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitsSource:
+    """Reads ``folder/pattern``, where ``{column}`` stands for the galaxy's value, and ``{band}`` for one file a band.
+
+    Images must be square and of input_size_pix. Which plane is which band is said by the header (BANDS = 'grz', or
+    BAND0, BAND1, …), by the extensions' names, or else by file_bands. Files may be gzip or bzip2 or have compressed
+    tiles (.fz). The middle crop_pix are kept.
+    """
+
+    folder: str
+    pattern: str
+    bands: tuple[str, ...]
+    file_bands: tuple[str, ...]
+    input_size_pix: int
+    crop_pix: int
+    framing: Framing
+    rendering: Rendering
+
+    def check(self, targets: TargetList) -> None:
+        """Raise InputError, before any work, where the folder has a file for none of the galaxies."""
+        check_folder(self.folder)
+        pattern = FilePattern(self.pattern)
+        pattern.check(targets.column_names, extra=("band",))
+        refuse_one_name(pattern)
+        example = None
+        for table in targets.iter_tables([name for name in pattern.columns if name != "band"]):
+            for names in zip(*(pattern.names(table, band=band) for band in self.bands), strict=True):
+                if any(name is not None and (Path(self.folder) / name).exists() for name in names):
+                    return
+                example = example or names[0]
+        raise InputError(
+            f"[images] folder {self.folder} has no file of any of the {targets.num_rows} targets, such as {example!r}; "
+            "check folder and pattern"
+        )
+
+    def read(self, targets: pa.Table) -> Iterator[Cutout]:
+        """Yield one cutout a target; a file that is missing or bad gives its reason."""
+        pattern = FilePattern(self.pattern)
+        bands = self.bands if "band" in pattern.columns else self.bands[:1]
+        shown = pattern.names(targets, band="{band}")
+        for source, *names in zip(shown, *(pattern.names(targets, band=band) for band in bands), strict=True):
+            paths = [Path(self.folder) / name for name in names if name is not None]
+            if source is None or len(paths) != len(names):
+                yield Cutout(
+                    pixels=None, source="", reason="no name: a value of the pattern is missing or is no file name"
+                )
+                continue
+            cutout = read_fits_cutout(
+                paths,
+                bands=self.bands,
+                file_bands=self.file_bands,
+                input_size_pix=self.input_size_pix,
+                crop_pix=self.crop_pix,
+                size_pix=self.framing.size_pix,
+            )
+            yield render_cutout(cutout, source=source, rendering=self.rendering)
+
+
+def read_fits_cutout(
+    paths: Sequence[Path],
+    *,
+    bands: Sequence[str],
+    file_bands: Sequence[str],
+    input_size_pix: int,
+    crop_pix: int,
+    size_pix: int,
+) -> FluxCutout:
+    """Return the flux of one galaxy, from one file or from a file a band, decoded by this process's decoder."""
+    arguments = {
+        "paths": [str(path) for path in paths],
+        "bands": list(bands),
+        "file_bands": list(file_bands),
+        "input_size_pix": input_size_pix,
+        "crop_pix": crop_pix,
+        "size_pix": size_pix,
+    }
+    shape = (size_pix, size_pix, len(bands))
+    try:
+        ((fields, flux_HWC),) = shared_decoder().call("read_cutout", arguments, num_answers=1, shape=shape)
+    except Undecodable as error:
+        return refused(error)
+    return parse_answer(fields, flux_HWC)
+
+
+def check_folder(folder: str) -> None:
+    """Raise InputError where the folder does not exist."""
+    if not Path(folder).is_dir():
+        raise InputError(f"[images] folder {folder} does not exist; name the folder with the image files")
+
+
+def refuse_one_name(pattern: FilePattern) -> None:
+    """Raise InputError where every galaxy would have the same file."""
+    if pattern.columns == ("band",):
+        raise InputError(f"[images] pattern must name the galaxy, for example {{object_id}}, got {pattern.text!r}")

@@ -1,0 +1,162 @@
+"""Looking over a store: which files are lost or damaged, and which galaxies that concerns; and clearing them away."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymetal.catalogs.errors import InputError, first_line
+from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.targets import TargetList
+from skymetal.engine.shard import ATTRIBUTE, StoreLayout, checksums, decode_shard
+from skymetal.engine.store import MANIFEST, CutoutStore, receipt_name, shard_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """One file that is not what it should be, and the galaxies whose images are lost with it."""
+
+    file: str
+    what: str
+    object_id: tuple[int, ...] = ()
+
+
+def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
+    """Open a store that may be damaged or unfinished.
+
+    Raises InputError where there is none, where it is another version's or not for these targets.
+    """
+    folder = Folder(path)
+    try:
+        layout = StoreLayout.from_json(json.loads(folder.read("zarr.json"))["attributes"][ATTRIBUTE])
+    except FileNotFoundError:
+        raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path}/zarr.json is damaged, or another version's ({first_line(error)}); restore it from a copy, or "
+            f"delete it and run `skymetal ingest`, which writes it again and keeps every shard"
+        ) from error
+    if targets is not None and layout.targets_digest != targets.digest:
+        raise InputError(f"the store {path} was made for another target list than {targets.path}")
+    return CutoutStore(folder, layout)
+
+
+def verify(store: CutoutStore, targets: TargetList | None, *, num_threads: int) -> Iterator[tuple[int, list[Damage]]]:
+    """Check every byte that the store's readers rely on; yield (galaxies looked at, damages found) as it goes.
+
+    Where the store's own description is damaged, its shards are not looked at: repair that first. Without the target list, galaxies whose receipt is lost cannot be named.
+    """
+    damages = _verify_metadata(store)
+    yield 0, damages
+    if any(damage.file == "zarr.json" for damage in damages):
+        return  # it says how the shards are laid out: against a wrong layout each of them would look damaged
+    with ThreadPoolExecutor(num_threads) as pool:
+        # A few shards at a time: memory does not grow with the store.
+        for first in range(0, store.num_blocks, 4 * num_threads):
+            indices = range(first, min(first + 4 * num_threads, store.num_blocks))
+            for index, damages in zip(
+                indices, pool.map(lambda index: _verify_block(store, targets, index), indices), strict=True
+            ):
+                start, stop = store.layout.rows(index)
+                yield stop - start, damages
+
+
+def clear_damage(store: CutoutStore, damages: Iterable[Damage]) -> None:
+    """Remove damaged files, so that ingest makes exactly these again."""
+    for damage in damages:
+        path = store.folder.path / damage.file
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _verify_metadata(store: CutoutStore) -> list[Damage]:
+    if not store.is_finished:
+        return []
+    try:
+        content = json.loads(store.folder.read(MANIFEST))
+        expected = {str(name): str(value) for name, value in content["metadata"].items()}
+    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return [Damage(file=MANIFEST, what=f"damaged: {first_line(error)}")]
+    damages = []
+    for name, value in expected.items():
+        try:
+            if digest(store.folder.read(name)) != value:
+                damages.append(Damage(file=name, what="damaged: not as it was when the store was finished"))
+        except OSError as error:
+            damages.append(Damage(file=name, what=_why(error)))
+    if not damages:
+        try:
+            if content["digest"] != store.digest or content["num_targets"] != store.num_targets:
+                raise ValueError("its digest is not that of the store")
+        except (KeyError, RuntimeError, ValueError) as error:
+            damages.append(Damage(file=MANIFEST, what=f"damaged: {first_line(error)}"))
+    return damages
+
+
+def _verify_block(store: CutoutStore, targets: TargetList | None, index: int) -> list[Damage]:
+    if not store.is_finished and not store.is_done(index):
+        return []  # not yet ingested is not damaged
+    start, stop = store.layout.rows(index)
+    known = None if targets is None else targets.read(start, stop)["object_id"].to_numpy()
+    damages = []
+    expected = None
+    try:
+        receipt = store.read_receipt(index)
+        expected = receipt["crc32c"].to_numpy()
+        if known is None:
+            known = receipt["object_id"].to_numpy()
+        elif not np.array_equal(known, receipt["object_id"].to_numpy()):
+            raise RuntimeError("it names other galaxies than the target list")
+    except RuntimeError as error:
+        damages.append(Damage(file=receipt_name(index), what=_why(error.__cause__ or error), object_id=_ids(known)))
+    try:
+        data = store.read_shard(index)
+    except OSError as error:
+        return [*damages, Damage(file=shard_name(index), what=_why(error), object_id=_ids(known))]
+    if expected is None or known is None:
+        return damages
+    is_lost_N = _lost_rows(store.layout, data, known, expected)
+    if is_lost_N.any():
+        what = f"damaged: {np.count_nonzero(is_lost_N)} of {stop - start} galaxies"
+        damages.append(Damage(file=shard_name(index), what=what, object_id=_ids(known[is_lost_N])))
+    return damages
+
+
+def _lost_rows(
+    layout: StoreLayout, data: bytes, object_id_N: NDArray[np.int64], crc_N: NDArray[np.uint32]
+) -> NDArray[np.bool_]:
+    """Tell which galaxies of a shard are not what was ingested; chunk by chunk where the whole cannot be decoded."""
+    num_rows = len(object_id_N)
+    try:
+        return checksums(object_id_N, decode_shard(layout, data, slice(num_rows))) != crc_N
+    except ValueError:
+        pass
+    is_lost_N = np.ones(num_rows, bool)
+    for first in range(0, num_rows, layout.chunk_size):
+        rows = slice(first, min(first + layout.chunk_size, num_rows))
+        try:
+            is_lost_N[rows] = checksums(object_id_N[rows], decode_shard(layout, data, rows)) != crc_N[rows]
+        except ValueError:
+            continue
+    return is_lost_N
+
+
+def _ids(object_id_N: NDArray[np.int64] | None) -> tuple[int, ...]:
+    return () if object_id_N is None else tuple(object_id_N.tolist())
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    if isinstance(error, OSError) and error.strerror:
+        return f"unreadable: {error.strerror}"
+    return f"damaged: {first_line(error)}"
