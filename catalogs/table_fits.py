@@ -125,6 +125,7 @@ def _slices(file: BinaryIO, table: Hdu, slice_bytes: int) -> Iterator[bytes]:
         whole = len(odd) // 4 * 4
         total += int(np.frombuffer(odd[:whole], ">u4").sum(dtype=np.uint64))
         odd = odd[whole:]
+    total += int.from_bytes(odd.ljust(4, b"\0"), "big")
     recorded = str(table.cards.get("DATASUM", "")).strip()
     # A sum of ones' complement (appendix J of the standard), in which 0 and 2^32 - 1 are the same.
     if recorded.isdecimal() and (total - int(recorded)) % (2**32 - 1):

@@ -15,7 +15,6 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
@@ -23,11 +22,12 @@ from skymetal.engine.framing import Framing
 from skymetal.engine.images import ImageSettings, make_source
 from skymetal.engine.quality import inspect_pixels
 from skymetal.engine.shard import StoreLayout
-from skymetal.engine.sources import Cutout, ImageSource
+from skymetal.engine.sources import ImageSource
 from skymetal.engine.store import STORE, CutoutStore
 
 WORKER_BYTES = 400 << 20
 """What a worker process holds without any image: Python, Dask, Arrow, astropy."""
+ROWS_INSPECTED_AT_ONCE = 64
 SHARDS_IN_MEMORY = 3
 """The pixels, their compressed bytes (no larger), and room for the codec."""
 
@@ -116,17 +116,19 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
     flags_N = np.zeros(stop - start, np.int32)
     sources, reasons = [], []
     for row, cutout in zip(range(stop - start), plan.source.read(targets), strict=True):
-        flags, reason = _judge(cutout, spec.bands)
-        if not reason:
+        if cutout.pixels is not None:
             images_NHWC[row] = cutout.pixels
         if cutout.pixel_scale_arcsec is not None:
             scale_N[row] = cutout.pixel_scale_arcsec
-        flags_N[row] = flags
+        flags_N[row] = cutout.flags
         sources.append(cutout.source)
-        reasons.append(reason)
+        reasons.append(cutout.reason)
+    for first in range(0, stop - start, ROWS_INSPECTED_AT_ONCE):
+        rows_here = slice(first, first + ROWS_INSPECTED_AT_ONCE)
+        _inspect(images_NHWC[rows_here], first, flags_N, reasons, spec.bands)
     for row, other in _copies(images_NHWC, targets, reasons).items():
-        images_NHWC[row] = 0
         reasons[row] = f"copy: its pixels are those of object_id {other} too, so one of them is another galaxy's image"
+        images_NHWC[row] = 0
     rows = pa.table(
         {
             "object_id": targets["object_id"],
@@ -140,11 +142,18 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
     return _receipt(index, plan.store.write_block(index, images_NHWC, rows))
 
 
-def _judge(cutout: Cutout, bands: tuple[str, ...]) -> tuple[Flag, str]:
-    if cutout.pixels is None:
-        return cutout.flags, cutout.reason
-    flags, reason = inspect_pixels(cutout.pixels, bands)
-    return flags | cutout.flags, reason
+def _inspect(
+    images_NHWC: NDArray[Any], first: int, flags_N: NDArray[np.int32], reasons: list[str], bands: tuple[str, ...]
+) -> None:
+    """Judge some rows by their pixels; those that are no use become zeros, with a reason."""
+    found_N, found_reasons = inspect_pixels(images_NHWC, bands)
+    for row, reason in enumerate(found_reasons):
+        if reasons[first + row]:
+            continue  # there are no pixels: the source had a reason of its own
+        flags_N[first + row] |= found_N[row]
+        if reason:
+            reasons[first + row] = reason
+            images_NHWC[row] = 0
 
 
 def _copies(images_NHWC: NDArray[Any], targets: pa.Table, reasons: list[str]) -> dict[int, int]:

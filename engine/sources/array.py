@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class ArraySource:
     The array is (N, H, W, C) or (N, C, H, W), its planes in the order of file_bands, of which ``bands`` are picked.
     ``uint8`` is taken as a picture (rendering None). Floats are flux, made pixels by rendering; NaN, ±inf and 0 are
     no data. Either way row 0 is the top of the picture: who fills an array from FITS planes turns them over first.
-    The middle crop_pix of input_size_pix are kept, and resampled to the framing's size_pix.
+    The middle crop_pix of input_size_pix are kept, and resampled to the framing's size_pix. Each worker holds the ids
+    of the whole array, 16 bytes a row, and of the images only what one shard needs.
     """
 
     path: str
@@ -52,8 +54,7 @@ class ArraySource:
         """Raise InputError, before any work, where the arrays are not as described or hold none of the galaxies."""
         with open_array_file(self.path) as file:
             self._images(file)
-            ids_N = np.concatenate([ids for _, ids in self._ids(file)] or [np.empty(0, np.int64)])
-        ids_N.sort()
+            ids_N, _ = self._index(file)
         is_repeat_N = ids_N[1:] == ids_N[:-1]
         if is_repeat_N.any():
             raise InputError(
@@ -74,7 +75,7 @@ class ArraySource:
         wanted_T = targets["object_id"].to_numpy()
         with open_array_file(self.path) as file:
             images = self._images(file)
-            row_T, num_found_T = _find_rows(self._ids(file), wanted_T)
+            row_T, num_found_T = _find_rows(*self._index(file), wanted_T)
             cutouts = [self._missing(int(num)) for num in num_found_T]
             order = np.flatnonzero(num_found_T == 1)
             order = order[np.argsort(row_T[order], kind="stable")]
@@ -88,7 +89,7 @@ class ArraySource:
         return Cutout(pixels=None, source=self._source(), reason=what)
 
     def _source(self, row: int | None = None) -> str:
-        name = f"{Path(self.path).name}:{self.images_key}"
+        name = f"{os.path.basename(self.path)}:{self.images_key}"
         return name if row is None else f"{name}[{row}]"
 
     def _read_span(self, images: Any, row_S: NDArray[np.int64]) -> Iterator[Cutout]:
@@ -115,6 +116,8 @@ class ArraySource:
         picture_HWC = pixels.transpose(1, 2, 0) if is_planes_first else pixels
         if self.bands != self._file_bands:
             picture_HWC = picture_HWC[:, :, order]
+        if self.crop_pix == self.input_size_pix == self.framing.size_pix:
+            return Cutout(pixels=picture_HWC, source=source)
         image = Image.fromarray(np.ascontiguousarray(picture_HWC))
         pixels_HWC = crop_picture(image, crop_pix=self.crop_pix, size_pix=self.framing.size_pix)
         return Cutout(pixels=pixels_HWC, source=source)
@@ -183,20 +186,33 @@ class ArraySource:
             yield start, part.astype(np.int64)
 
 
+    def _index(self, file: ArrayFile) -> Index:
+        """Return all ids, sorted, and the row of each; read once a process, and again where the file has changed."""
+        status = os.stat(file.path)
+        key = (self, status.st_ino, status.st_mtime_ns, status.st_size)
+        with _lock:
+            if key not in _indices:
+                ids_N = np.concatenate([ids for _, ids in self._ids(file)] or [np.empty(0, np.int64)])
+                row_N = np.argsort(ids_N, kind="stable")
+                _indices.clear()
+                _indices[key] = (ids_N[row_N], row_N)
+            return _indices[key]
+
+
+Index = tuple[NDArray[np.int64], NDArray[np.intp]]
+
+_lock = threading.Lock()
+_indices: dict[tuple[ArraySource, Any], Index] = {}
+
+
 def _find_rows(
-    slices: Iterator[tuple[int, NDArray[np.int64]]], wanted_T: NDArray[np.int64]
+    ids_N: NDArray[np.int64], row_N: NDArray[np.intp], wanted_T: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the array's row of every target, and how many rows have its id, both (T,)."""
-    known_K, which_T = np.unique(wanted_T, return_inverse=True)
-    row_K, num_K = np.zeros(len(known_K), np.int64), np.zeros(len(known_K), np.int64)
-    for start, ids_S in slices:
-        if not len(known_K):
-            break
-        at_S = np.searchsorted(known_K, ids_S).clip(max=len(known_K) - 1)
-        hit = np.flatnonzero(known_K[at_S] == ids_S)
-        row_K[at_S[hit]] = start + hit
-        np.add.at(num_K, at_S[hit], 1)
-    return row_K[which_T], num_K[which_T]
+    first_T = np.searchsorted(ids_N, wanted_T)
+    num_T = np.searchsorted(ids_N, wanted_T, side="right") - first_T
+    row_T = row_N[first_T.clip(max=len(row_N) - 1)] if len(row_N) else np.zeros(len(wanted_T), np.intp)
+    return row_T.astype(np.int64), num_T
 
 
 def _spans(row_S: NDArray[np.int64], images: Any) -> Iterator[slice]:

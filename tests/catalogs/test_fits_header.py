@@ -5,6 +5,7 @@ import gzip
 import io
 import os
 import random
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,35 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from support.fits_bytes import header_bytes, image_bytes, image_cards
+from support.fits_bytes import compressed, header_bytes, image_bytes, written
+from support.fits_faults import FAULTS
 
 from skymetal.catalogs.fits_cards import FitsError, parse_cards
 from skymetal.catalogs.fits_header import Hdu, first_image, walk_hdus
 from skymetal.catalogs.plain_file import file_size, open_plain, open_stream
 
 pytestmark = pytest.mark.timeout(30)
-EMPTY_PRIMARY = header_bytes({"SIMPLE": True, "BITPIX": 8, "NAXIS": 0})
 
 
 def walk(data: bytes) -> list[Hdu]:
     return walk_hdus(io.BytesIO(data), size=len(data))
-
-
-def written(*hdus: Any, **settings: Any) -> bytes:
-    buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(buffer, **settings)
-    return buffer.getvalue()
-
-
-def compressed(kind: str = "RICE_1") -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 100, (20, 30)).astype(np.int16)
-    return written(fits.CompImageHDU(pixels, compression_type=kind))
-
-
-def with_card(data: bytes, name: str, value: str) -> bytes:
-    """Return a file in which the first card of this name has another value."""
-    at = data.index(f"{name:8}= ".encode())
-    return data[:at] + f"{name:8}= {value:>20}".ljust(80).encode("latin-1") + data[at + 80 :]
 
 
 def test_a_file_of_every_kind_of_hdu_is_walked_as_astropy_reads_it(tmp_path: Path) -> None:
@@ -93,64 +77,16 @@ def test_a_long_string_is_put_together() -> None:
     assert parse_cards(header.tostring().encode())["LONG"] == ("word " * 40).strip()
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"", "empty file"),
-        (bytes(5760), "not FITS"),
-        (b"<!DOCTYPE html><html>Not found</html>" * 100, "not FITS"),
-        (b"SIMPLE  =                    T", "truncated header"),
-        (header_bytes(image_cards((2, 2)))[:2000], "truncated header"),
-        (header_bytes(image_cards((2, 2)), end=False) * 1, "truncated header"),
-        (header_bytes(image_cards((2, 2)), end=False) * 400, "no END"),
-        (header_bytes(image_cards((2, 2), OBJECT="'M\xe9re'")), "not printable ASCII"),
-        (header_bytes({"SIMPLE": True, "BIT\nIX": 8, "NAXIS": 0}), "not printable ASCII"),
-        (header_bytes({"SIMPLE": False, "BITPIX": 8, "NAXIS": 0}), "SIMPLE = F"),
-        (header_bytes({"SIMPLE": True, "NAXIS": 0, "BITPIX": 8}), "BITPIX and NAXIS do not follow"),
-        (header_bytes([*image_cards((2, 2)).items(), ("NAXIS1", 9)]) + bytes(2880), "NAXIS1 stands twice"),
-        (header_bytes(image_cards((4, 4), BITPIX=7)), "BITPIX is 7"),
-        (header_bytes(image_cards((4, 4), BITPIX="'-32'")), "BITPIX is '-32'"),
-        (header_bytes(image_cards((4, 4), NAXIS=-1)), "NAXIS is -1"),
-        (header_bytes(image_cards((4, 4), NAXIS=999)), "NAXIS is 999"),
-        (header_bytes(image_cards((4, 4), NAXIS=1_000_000_000)), "NAXIS is 1000000000"),
-        (header_bytes(image_cards((4, 4), NAXIS=True)), "NAXIS is True"),
-        (header_bytes(image_cards((4, 4), NAXIS=3)), "NAXIS3 is None"),
-        (header_bytes(image_cards((4, 4), NAXIS1=-5)), "NAXIS1 is -5"),
-        (header_bytes(image_cards((4, 4), NAXIS1="'abc'")), "NAXIS1 is 'abc'"),
-        (header_bytes(image_cards((4, 4), NAXIS1=2**62)), f"NAXIS1 is {2**62}"),
-        (header_bytes(image_cards((100_000, 100_000))), "too many pixels"),
-        (header_bytes(image_cards((10_000, 10_000))), "short data: HDU 0 claims 400000000 bytes, 0 are there"),
-        (image_bytes(np.ones((40, 40)))[:-2880], "short data"),
-        (header_bytes(image_cards((2, 2), PCOUNT=-1)), "PCOUNT is -1"),
-        (header_bytes(image_cards((2, 2), PCOUNT=2**60)), "PCOUNT"),
-        (header_bytes(image_cards((2, 2), GCOUNT=0)), "GCOUNT is 0"),
-        (header_bytes(image_cards((2, 2), GCOUNT=10**9)), "GCOUNT is 1000000000"),
-        (header_bytes(image_cards((2, 0), GROUPS=True)), "random groups"),
-        (header_bytes(image_cards((2, 2), BSCALE=0)), "BSCALE is 0"),
-        (header_bytes(image_cards((2, 2), BSCALE="NaN")), "BSCALE is 'NaN'"),
-        (header_bytes(image_cards((2, 2), BZERO="1E999")), "BZERO is inf"),
-        (image_bytes(np.ones((2, 2))) + b"junk" * 720, "not FITS: HDU 1"),
-        (EMPTY_PRIMARY + header_bytes({"XTENSION": "'IMAGE   '", "BITPIX": 8, "NAXIS": 0}) * 10_000, "too many HDUs"),
-        (compressed("HCOMPRESS_1"), "ZCMPTYPE is 'HCOMPRESS_1'"),
-        (with_card(compressed(), "ZCMPTYPE", "'RICE_2'"), "ZCMPTYPE is 'RICE_2'"),
-        (with_card(compressed(), "ZNAXIS1", "2000000000"), "too many pixels"),
-        (with_card(compressed(), "ZNAXIS2", "0"), "no pixels"),
-        (with_card(compressed(), "ZTILE1", "0"), "ZTILE1 is 0"),
-        (with_card(compressed(), "ZTILE1", "5"), "NAXIS2 is 20, expected 120"),
-        (with_card(compressed(), "ZVAL1", "33"), "ZVAL1 is 33"),
-        (with_card(compressed(), "PCOUNT", "100000000"), "short data"),
-        (with_card(compressed(), "TFIELDS", "5000"), "TFIELDS is 5000"),
-    ],
-)  # fmt: skip
-def test_a_false_claim_is_refused_at_once(data: bytes, reason: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_false_claim_is_refused_at_once(fault: str) -> None:
+    data, reason = FAULTS[fault]
     start = time.monotonic()
-    with pytest.raises(FitsError, match=reason.replace("(", r"\(")) as error:
+    with pytest.raises(FitsError, match=re.escape(reason)) as error:
         walk(data)
     assert time.monotonic() - start < 1
     text = str(error.value)
     assert text.isprintable()
     assert len(text) < 150
-    assert text[:3] in ("not", "NAX") or text[0].islower()
 
 
 @pytest.mark.parametrize("kind", ["RICE_1", "GZIP_1", "GZIP_2"])

@@ -226,6 +226,13 @@ def test_a_flipped_bit_in_a_table_with_a_checksum_is_refused(
         read_table(tmp_path / "t.fits")
 
 
+def test_a_checksum_holds_without_the_padding_that_some_writers_leave_out(tmp_path: Path) -> None:
+    table = fits.BinTableHDU.from_columns([fits.Column("s", "3A", array=np.full(5, "abc"))])
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "t.fits", checksum=True)
+    (tmp_path / "t.fits").write_bytes((tmp_path / "t.fits").read_bytes().rstrip(b"\0"))
+    assert read_table(tmp_path / "t.fits")["s"].to_pylist() == ["abc"] * 5
+
+
 def test_a_gzip_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_fits, "MAX_UNPACKED_BYTES", 1 << 22)
     (tmp_path / "t.fits.gz").write_bytes(gzip.compress(bytes(1 << 26), 9))

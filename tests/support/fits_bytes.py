@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 from numpy.typing import NDArray
 
 
@@ -53,3 +55,22 @@ def sky_cards(
         "CD2_1": f"{-step * np.sin(turn):.13E}",
         "CD2_2": f"{step * np.cos(turn):.13E}",
     }
+
+
+def written(*hdus: Any, **settings: Any) -> bytes:
+    """Return a file that astropy wrote, with an empty primary HDU before the others."""
+    buffer = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(buffer, **settings)
+    return buffer.getvalue()
+
+
+def compressed(kind: str = "RICE_1") -> bytes:
+    """Return a file with one image in compressed tiles, 20 rows of 30."""
+    pixels = np.random.default_rng(0).integers(0, 100, (20, 30)).astype(np.int16)
+    return written(fits.CompImageHDU(pixels, compression_type=kind))
+
+
+def with_card(data: bytes, name: str, value: str) -> bytes:
+    """Return a file in which the first card of this name has another value."""
+    at = data.index(f"{name:8}= ".encode())
+    return data[:at] + f"{name:8}= {value:>20}".ljust(80).encode("latin-1") + data[at + 80 :]

@@ -51,7 +51,7 @@ def test_numbers_come_back_and_the_process_is_kept(shared: Decoder) -> None:
 def test_one_that_does_not_answer_in_time_is_ended(impatient: Decoder, function: str) -> None:
     ask(impatient, "echo", value=0)
     pid, start = impatient.pid, time.monotonic()
-    with pytest.raises(Undecodable, match="^timed out: the decoder took more than 1 s$"):
+    with pytest.raises(Undecodable, match=r"^timed out: the decoder took more than 1 s$"):
         ask(impatient, function)
     assert time.monotonic() - start < 2
     assert pid is not None
