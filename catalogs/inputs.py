@@ -26,14 +26,16 @@ def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any]) -> str:
     return digest(record)
 
 
-def refuse_other_inputs(before: Mapping[str, Any], now: Mapping[str, Any], *, where: str) -> None:
+def refuse_other_inputs(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, where: str, remedy: str = "name another [job] run_dir"
+) -> None:
     """Raise InputError where inputs are not those recorded ``before``; tuples and lists are alike."""
     now = json.loads(json.dumps(now))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise InputError(
                 f"{where} with {key} = {_show(before.get(key))}, but this job has {key} = {_show(now.get(key))}; "
-                "name another [job] run_dir, or restore what was there (a digest differs when a file has changed)"
+                f"{remedy}, or restore what was there (a digest differs when a file has changed)"
             )
 
 

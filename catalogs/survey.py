@@ -18,7 +18,7 @@ from skymetal.catalogs.rows import SKY, OnSky, as_targets, rename_columns, unify
 from skymetal.catalogs.sdss import fetch_sample
 from skymetal.catalogs.simulated import simulate_survey
 from skymetal.catalogs.storage import Folder, digest, file_digest
-from skymetal.catalogs.tables import find_tables, open_table
+from skymetal.catalogs.tables import SurveyTable, find_tables, open_table
 from skymetal.catalogs.target_settings import LEGACY, SIMULATED, TargetSettings
 
 
@@ -44,7 +44,17 @@ class Survey:
         if self._is_simulated:
             yield simulate_survey(num_galaxies=self.settings.num_galaxies, seed=self.seed)
         else:
-            yield from open_table(self.paths[position]).batches()
+            yield from self._open(position).batches()
+
+    def _open(self, position: int) -> SurveyTable:
+        """Return a table, looked at once: to learn the types of a CSV all of it must be read."""
+        if position not in self._opened:
+            self._opened[position] = open_table(self.paths[position])
+        return self._opened[position]
+
+    @cached_property
+    def _opened(self) -> dict[int, SurveyTable]:
+        return {}
 
     def digest(self, position: int) -> str:
         """Return what names a table's content."""
@@ -83,12 +93,12 @@ class Survey:
         return _inputs(self.settings, self.seed, table_digests)
 
     def _schemas(self) -> Iterator[tuple[str, pa.Schema]]:
-        for position, path in enumerate(self.paths):
+        for position in range(len(self.paths)):
             where = self.where(position)
             if self._is_simulated:
                 theirs = simulate_survey(num_galaxies=1, seed=self.seed).schema
             else:
-                theirs = open_table(path).schema
+                theirs = self._open(position).schema
             ours = with_healpix(self.prepare(theirs.empty_table(), where=where))
             check_cuts(self.cuts(ours.schema), ours.schema, where=where)
             yield where, ours.schema

@@ -18,7 +18,7 @@ from skymetal.catalogs.fits_header import first_image
 from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.plain_file import open_stream
 from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, no_data_as_nan, open_fits, read_pixels
-from skymetal.engine.decoding.wcs import is_mirrored, make_wcs, pixel_sides_arcsec
+from skymetal.engine.decoding.wcs import is_mirrored, make_wcs, pixel_sides_arcsec, to_pixels
 from skymetal.engine.footprint import gnomonic, unit_vectors
 from skymetal.engine.framing import resample
 from skymetal.engine.quality import inspect_coverage
@@ -55,8 +55,8 @@ def read_footprint(*, path: str) -> Iterator[Answer]:
     wcs = make_wcs(hdu.cards)
     height, width = _two_axes(image_shape(hdu))
     grid_x, grid_y = np.meshgrid(np.linspace(-0.5, width - 0.5, 5), np.linspace(-0.5, height - 0.5, 5))
-    (ra0,), (dec0,) = wcs.all_pix2world([(width - 1) / 2], [(height - 1) / 2], 0)
     ra, dec = wcs.all_pix2world(grid_x.ravel(), grid_y.ravel(), 0)
+    ra0, dec0 = ra[ra.size // 2], dec[dec.size // 2]
     xi, eta = gnomonic(ra, dec, ra0, dec0)
     if not (np.isfinite(xi).all() and np.isfinite(eta).all()):
         raise Unsuitable("bad WCS: parts of the frame are not on the sky")
@@ -83,7 +83,7 @@ def cut_frame(
     as it is in the frame; a frame that is mirrored is mirrored back, so that pictures show the sky as it is seen.
     """
     planes = [_read_plane(path, band if len(bands) > 1 else "") for path, band in zip(paths, bands, strict=True)]
-    places = [_pixels(plane.wcs, ra, dec) for plane in planes]
+    places = [to_pixels(plane.wcs, ra, dec) for plane in planes]
     for target, scale in enumerate(scale_arcsec):
         yield _cut(planes, [place[target] for place in places], bands=bands, scale_arcsec=scale, size_pix=size_pix)
 
@@ -108,11 +108,6 @@ def _two_axes(shape: tuple[int, ...]) -> tuple[int, int]:
     if len(shape) != 2:
         raise Unsuitable(f"wrong shape: the first image has {len(shape)} axes, expected rows × columns")
     return shape[0], shape[1]
-
-
-def _pixels(wcs: WCS, ra: Sequence[float], dec: Sequence[float]) -> NDArray[np.float64]:
-    """Return (N, 2) positions x, y, from 0 at the middle of the bottom left pixel; NaN beyond the projection."""
-    return np.stack(wcs.all_world2pix(np.asarray(ra), np.asarray(dec), 0, quiet=True), axis=-1)
 
 
 def _cut(

@@ -101,4 +101,4 @@ def _check_sum(hdu: Hdu, data: bytes) -> None:
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)
     if str(recorded).strip() != str(total):
-        raise FitsError(f"wrong DATASUM: the data of HDU {hdu.index} are not those that were written")
+        raise FitsError(f"wrong DATASUM: the data of HDU {hdu.index} are not those written")

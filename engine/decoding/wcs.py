@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,18 @@ def make_wcs(cards: dict[str, Any]) -> WCS:
     _check_numbers(cards)
     if types[1].endswith("-SIP"):
         header.update(_distortion(cards))
-    return WCS(header, naxis=2, fix=False)
+    try:
+        return WCS(header, naxis=2, fix=False)
+    except Exception as error:  # wcslib has a dozen kinds, without a common one
+        raise Unsuitable(f"bad WCS: wcslib refuses it, {type(error).__name__}") from error
+
+
+def to_pixels(wcs: WCS, ra: Sequence[float], dec: Sequence[float]) -> NDArray[np.float64]:
+    """Return (N, 2) positions x, y, from 0 at the middle of the bottom left pixel; NaN beyond the projection."""
+    try:
+        return np.stack(wcs.all_world2pix(np.asarray(ra), np.asarray(dec), 0, quiet=True), axis=-1)
+    except Exception as error:
+        raise Unsuitable(f"bad WCS: wcslib refuses it, {type(error).__name__}") from error
 
 
 def pixel_scale_arcsec(cards: dict[str, Any]) -> float | None:

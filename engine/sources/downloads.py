@@ -47,7 +47,12 @@ class Downloads:
             ) from error
         except ValueError as error:
             raise RuntimeError(f"{self.folder}/{REQUEST} is damaged; delete the folder, or name another") from error
-        refuse_other_inputs(before, request, where=f"{self.folder} holds pictures asked for")
+        refuse_other_inputs(
+            before,
+            request,
+            where=f"{self.folder} holds pictures asked for",
+            remedy="name another [images] folder",
+        )
 
     def read(self, object_id: int, url: str, *, max_bytes: int) -> bytes | None:
         """Return the file that answers this very request, whole and undamaged; None where there is none."""

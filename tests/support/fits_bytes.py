@@ -64,9 +64,9 @@ def written(*hdus: Any, **settings: Any) -> bytes:
     return buffer.getvalue()
 
 
-def compressed(kind: str = "RICE_1") -> bytes:
-    """Return a file with one image in compressed tiles, 20 rows of 30."""
-    pixels = np.random.default_rng(0).integers(0, 100, (20, 30)).astype(np.int16)
+def compressed(kind: str = "RICE_1", shape: tuple[int, int] = (20, 30)) -> bytes:
+    """Return a file with one image in compressed tiles, of one row each."""
+    pixels = np.random.default_rng(0).integers(0, 100, shape).astype(np.int16)
     return written(fits.CompImageHDU(pixels, compression_type=kind))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from astropy.io import fits
-from support.fits_bytes import compressed, header_bytes, image_bytes, image_cards, padded, sky_cards, with_card, written
+from support.fits_bytes import compressed, header_bytes, image_bytes, image_cards, padded, sky_cards, written
 from support.fits_faults import FAULTS
 
 from skymetal.catalogs.errors import InputError
@@ -124,7 +124,7 @@ def test_tiles_are_unpacked(tmp_path: Path, kind: str) -> None:
 
 
 def test_scaled_integers_become_flux_and_blanks_no_data(tmp_path: Path) -> None:
-    counts = np.arange(64, dtype=">i2").reshape(8, 8) + 1
+    counts = np.arange(1, 65, dtype=">i2").reshape(8, 8)
     counts[0, 0] = -99
     cards = image_cards((8, 8), bitpix=16, BSCALE=0.5, BZERO=10.0, BLANK=-99)
     cutout = read_one(tmp_path, header_bytes(cards) + padded(counts.tobytes()), bands=("r",), file_bands=("r",))
@@ -136,15 +136,14 @@ def test_scaled_integers_become_flux_and_blanks_no_data(tmp_path: Path) -> None:
 
 
 def test_the_middle_is_kept_and_the_scale_follows(tmp_path: Path) -> None:
-    cube = np.ones((3, 8, 8), np.float32)
-    cube[:, 2:6, 2:6] = np.kron([[4.0, 5.0], [6.0, 7.0]], np.ones((2, 2)))
     sky = sky_cards(ra=10, dec=2, x=4.5, y=4.5, scale_arcsec=0.25)
-    cutout = read_one(tmp_path, cube_bytes(cube, **sky), crop_pix=4, framing=Framing(size_pix=2, **FIXED))
+    cutout = read_one(tmp_path, cube_bytes(**sky), crop_pix=4, framing=Framing(size_pix=4, **FIXED))
+    assert cutout.pixels is not None
+    assert np.array_equal(cutout.pixels, upright(2, 1, 0)[2:6, 2:6])
+    assert cutout.pixel_scale_arcsec == pytest.approx(0.25)
+    cutout = read_one(tmp_path, cube_bytes(**sky), crop_pix=4, framing=Framing(size_pix=2, **FIXED))
     assert cutout.pixels is not None
     assert cutout.pixels.shape == (2, 2, 3)
-    top_left, bottom_right = cutout.pixels[0, 0, 0], cutout.pixels[1, 1, 0]
-    assert abs(top_left - 6) < 0.7
-    assert abs(bottom_right - 5) < 0.7
     assert cutout.pixel_scale_arcsec == pytest.approx(0.5)
 
 
@@ -180,7 +179,7 @@ def test_a_file_without_any_data_is_blank(tmp_path: Path, nothing: float) -> Non
         (cube_bytes(np.ones((3, 7, 7))), "wrong size: 7×7 pixels, expected 8×8"),
         (image_bytes(np.ones((2, 3, 8, 8))), "wrong shape: 4 axes, expected bands × rows × columns"),
         (image_bytes(np.ones(64)), "no image: the file has no HDU of pixels in two dimensions"),
-        (cube_bytes(DATASUM="'1234567'"), "unreadable FITS: wrong DATASUM: the data of HDU 0 are not those that were written"),
+        (cube_bytes(DATASUM="'1'"), "unreadable FITS: wrong DATASUM: the data of HDU 0 are not those written"),
     ],
 )  # fmt: skip
 def test_an_unsuitable_file_gives_its_reason(tmp_path: Path, data: bytes | None, reason: str) -> None:
@@ -194,7 +193,7 @@ def test_every_false_claim_is_a_reason_within_a_second(tmp_path: Path) -> None:
         cutout = read_one(tmp_path, data)
         assert time.monotonic() - start < 1, name
         assert cutout.pixels is None
-        assert cutout.reason.startswith(f"unreadable FITS: {reason}"[:20])
+        assert cutout.reason.startswith("unreadable FITS: ")
         assert reason in cutout.reason
         assert str(tmp_path) not in cutout.reason
 
@@ -209,13 +208,10 @@ def test_a_checksum_tells_a_flipped_bit(tmp_path: Path) -> None:
 
 def test_mutated_tiles_never_stop_the_run(tmp_path: Path) -> None:
     chance = random.Random(11)
-    clean = compressed()
+    clean = compressed(shape=(20, 20))
     heap = clean.rindex(b"END" + b" " * 77)
     outcomes = set()
     settings = {"bands": ("r",), "file_bands": ("r",), "input_size_pix": 20, "crop_pix": 20}
-    clean = with_card(clean, "ZNAXIS1", "20").replace(
-        b"ZTILE1  =                   30", b"ZTILE1  =                   20"
-    )
     for _ in range(150):
         data = bytearray(clean)
         for _ in range(chance.randint(1, 6)):

@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import bz2
+import dataclasses
+import gzip
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.io import fits
+from astropy.nddata import Cutout2D
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+from support.fits_bytes import image_bytes, sky_cards
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.flags import Flag
+from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.targets import write_targets
+from skymetal.engine.decoding.client import shared_decoder
+from skymetal.engine.framing import Framing
+from skymetal.engine.rendering import Rendering
+from skymetal.engine.sources import Cutout
+from skymetal.engine.sources.frames import frame_index
+from skymetal.engine.sources.mosaic import MosaicSource
+
+pytestmark = pytest.mark.timeout(60)
+SCALE = 0.4
+SIZE = 32
+RA, DEC = 150.0, 40.0
+
+
+def sky(x: float = 100.5, y: float = 75.5, **changes: Any) -> dict[str, Any]:
+    """Return the WCS of a frame 200 pixels wide and 150 high, with (RA, DEC) at x, y, counted from 1."""
+    return sky_cards(ra=RA, dec=DEC, x=x, y=y, **({"scale_arcsec": SCALE} | changes))
+
+
+def numeric(cards: dict[str, Any]) -> fits.Header:
+    header = fits.Header()
+    for name, value in cards.items():
+        is_text = name.startswith("CTYPE")
+        header[name] = value.strip("'") if is_text else value if isinstance(value, int) else float(value)
+    return header
+
+
+def field(
+    cards: dict[str, Any], sources: list[tuple[float, float]], shape: tuple[int, int] = (150, 200)
+) -> NDArray[Any]:
+    """Return a faint sky with a round source of 2 pixels at every (ra, dec)."""
+    y_HW, x_HW = np.mgrid[: shape[0], : shape[1]]
+    light_HW = np.full(shape, 1e-3)
+    for x, y in WCS(numeric(cards)).all_world2pix(sources, 0):
+        light_HW += np.exp(-((x_HW - x) ** 2 + (y_HW - y) ** 2) / (2 * 2.0**2))
+    return light_HW.astype(np.float32)
+
+
+def make_source(folder: Path, **changes: Any) -> MosaicSource:
+    source = MosaicSource(
+        folder=str(folder),
+        pattern="{brick}-{band}.fits",
+        bands=("r",),
+        framing=Framing(size_pix=SIZE, size_rule="fixed", pixel_scale_arcsec=SCALE),
+        rendering=Rendering(kind="flux"),
+    )
+    return dataclasses.replace(source, **changes)
+
+
+def table(*positions: tuple[float | None, float | None], brick: str = "a") -> pa.Table:
+    ra, dec = zip(*positions, strict=True)
+    columns = {"object_id": list(range(len(ra))), "brick": [brick] * len(ra)}
+    return pa.table(columns | {"ra": pa.array(ra, pa.float64()), "dec": pa.array(dec, pa.float64())})
+
+
+def centroid(plane_HW: NDArray[Any]) -> tuple[float, float]:
+    """Return (row, column) of the light above the sky."""
+    light_HW = plane_HW.astype(float) - 1e-3
+    rows_HW, columns_HW = np.mgrid[: len(plane_HW), : len(plane_HW)]
+    return (rows_HW * light_HW).sum() / light_HW.sum(), (columns_HW * light_HW).sum() / light_HW.sum()
+
+
+def pixels_of(cutout: Cutout) -> NDArray[Any]:
+    assert cutout.reason == ""
+    assert cutout.pixels is not None
+    return cutout.pixels
+
+
+def beside(north_arcsec: float, east_arcsec: float) -> tuple[float, float]:
+    return RA + east_arcsec / 3600 / np.cos(np.radians(DEC)), DEC + north_arcsec / 3600
+
+
+@pytest.mark.parametrize("form", ["plain", "rice", "gzip tiles", "gzip", "bzip2"])
+def test_a_galaxy_is_centred_to_a_fraction_of_a_pixel(tmp_path: Path, form: str) -> None:
+    place = beside(3.13, -7.77)
+    cards = sky()
+    light_HW = field(cards, [place])
+    data = image_bytes(light_HW, **cards)
+    if form in ("rice", "gzip tiles"):
+        kind = {"rice": "RICE_1", "gzip tiles": "GZIP_2"}[form]
+        hdu = fits.CompImageHDU(light_HW, numeric(cards), compression_type=kind, quantize_level=256)
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "a-r.fits", checksum=True)
+    else:
+        pack = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress}[form]
+        (tmp_path / "a-r.fits").write_bytes(pack(data))
+    (cutout,) = make_source(tmp_path).read(table(place))
+    assert cutout.flags == 0
+    assert cutout.source == "a-{band}.fits"
+    assert centroid(pixels_of(cutout)[:, :, 0]) == pytest.approx([(SIZE - 1) / 2] * 2, abs=0.05)
+
+
+@pytest.mark.parametrize("size_arcsec", [0.1, 0.4, 0.55, 1.3])
+def test_the_centre_stays_at_any_scale(tmp_path: Path, size_arcsec: float) -> None:
+    place = beside(-2.2, 4.1)
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(sky(), [place]), **sky()))
+    framing = Framing(size_pix=SIZE, size_rule="fixed", pixel_scale_arcsec=size_arcsec)
+    (cutout,) = make_source(tmp_path, framing=framing).read(table(place))
+    tolerance = 0.1 if size_arcsec >= SCALE else 0.1 * SCALE / size_arcsec
+    assert centroid(pixels_of(cutout)[:, :, 0]) == pytest.approx([(SIZE - 1) / 2] * 2, abs=tolerance)
+
+
+def test_every_band_is_placed_by_its_own_wcs(tmp_path: Path) -> None:
+    place = beside(1.0, 1.0)
+    for band, x, y in (("g", 100.5, 75.5), ("r", 97.2, 80.9), ("i", 103.8, 71.1)):
+        cards = sky(x, y)
+        (tmp_path / f"a-{band}.fits").write_bytes(image_bytes(field(cards, [place]), **cards))
+    (cutout,) = make_source(tmp_path, bands=("i", "r", "g")).read(table(place))
+    for plane in range(3):
+        assert centroid(pixels_of(cutout)[:, :, plane]) == pytest.approx([(SIZE - 1) / 2] * 2, abs=0.1)
+
+
+def test_a_distorted_frame_is_cut_where_the_galaxy_is(tmp_path: Path) -> None:
+    place = beside(-20.0, 20.0)
+    cards = sky() | {"CTYPE1": "'RA---TAN-SIP'", "CTYPE2": "'DEC--TAN-SIP'", "A_ORDER": 2, "B_ORDER": 2}
+    cards |= {"A_2_0": "8E-4", "A_1_1": "1E-4", "B_0_2": "-7E-4"}
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(cards, [place]), **cards))
+    (cutout,) = make_source(tmp_path).read(table(place))
+    assert centroid(pixels_of(cutout)[:, :, 0]) == pytest.approx([(SIZE - 1) / 2] * 2, abs=0.1)
+
+
+@pytest.mark.parametrize("turn_deg", [0, 90, 200])
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_pictures_show_the_sky_as_it_is_seen(tmp_path: Path, turn_deg: float, is_mirrored: bool) -> None:
+    cards = sky(turn_deg=turn_deg)
+    if is_mirrored:
+        cards |= {name: repr(-float(cards[name])) for name in ("CD1_1", "CD2_1")}
+    north, east = beside(4, 0), beside(0, 4)
+    found = []
+    for number, place in enumerate((north, east)):
+        (tmp_path / f"{number}-r.fits").write_bytes(image_bytes(field(cards, [place]), **cards))
+        (cutout,) = make_source(tmp_path).read(table((RA, DEC), brick=str(number)))
+        row, column = centroid(pixels_of(cutout)[:, :, 0])
+        found.append((-(row - (SIZE - 1) / 2), column - (SIZE - 1) / 2))
+    (north_up, north_right), (east_up, east_right) = found
+    turn = np.radians(turn_deg)
+    assert (north_up, north_right) == pytest.approx((10 * np.cos(turn), -10 * np.sin(turn)), abs=0.2)
+    # East is a quarter of a turn anticlockwise from north.
+    assert (east_up, east_right) == pytest.approx((north_right, -north_up), abs=0.2)
+
+
+def test_a_galaxy_on_an_edge_is_padded_and_flagged(tmp_path: Path) -> None:
+    cards = sky()
+    corner = beside(-74.0 * SCALE, -98.0 * SCALE)
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(cards, [corner, (RA, DEC)]), **cards))
+    inside, edge, outside = make_source(tmp_path).read(table((RA, DEC), corner, beside(-74.0 * SCALE, -101.5 * SCALE)))
+    assert inside.flags == 0
+    assert edge.flags == Flag.EDGE | Flag.PADDED
+    pixels = pixels_of(edge)[:, :, 0]
+    assert pixels[: SIZE // 2, : SIZE // 2].all()
+    assert not pixels[SIZE // 2 + 3 :].any()
+    assert not pixels[:, SIZE // 2 + 4 :].any()
+    row, column = np.unravel_index(pixels.argmax(), pixels.shape)
+    assert (row, column) in {(15, 15), (15, 16), (16, 15), (16, 16)}
+    assert outside.reason == "outside: the frame does not hold this position"
+
+
+def test_holes_in_a_frame_are_flagged_and_a_frame_without_data_here_is_blank(tmp_path: Path) -> None:
+    light_HW = field(sky(), [(RA, DEC)])
+    light_HW[70:73] = 0
+    light_HW[:, 150:] = np.nan
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(light_HW, **sky()))
+    hole, blank = make_source(tmp_path).read(table((RA, DEC), beside(0, -75 * SCALE)))
+    assert hole.flags == Flag.BAD_PIXELS | Flag.PADDED
+    assert blank.reason == "blank: no pixel has data in any band"
+
+
+def test_frames_are_found_by_position_and_opened_once_a_shard(tmp_path: Path) -> None:
+    """Two frames overlap by 60 pixels; a third lacks a band."""
+    places = [beside(0, (index - 3) * 20 * SCALE) for index in range(12)]
+    for number, x in enumerate((100.5, 240.5, 380.5)):
+        cards = sky(x=x)
+        for band in "gr" if number < 2 else "g":
+            (tmp_path / f"frame-{band}-{number}.fits.bz2").write_bytes(
+                bz2.compress(image_bytes(field(cards, places), **cards), 1)
+            )
+    source = make_source(tmp_path, pattern="frame-{band}-*.fits*", bands=("r", "g"))
+    calls = shared_decoder().num_calls
+    calls.clear()
+    cutouts = list(source.read(table(*places)))
+    assert calls == {"read_footprint": 2, "cut_frame": 2}
+    # East is left: the second frame lies 140 pixels to the east, so the middle of the overlap is 70 pixels from RA.
+    expected = [f"frame-{{band}}-{int(index - 3 > 3.5)}.fits.bz2" for index in range(12)]
+    assert [cutout.source for cutout in cutouts] == expected
+    for cutout in cutouts:
+        assert centroid_near(pixels_of(cutout)[:, :, 0]) == pytest.approx([(SIZE - 1) / 2] * 2, abs=0.1)
+    list(source.read(table(*places)))
+    assert calls == {"read_footprint": 2, "cut_frame": 4}
+    far, south = source.read(table((RA + 1, DEC), (RA, -89.0)))
+    assert {far.reason, south.reason} == {"outside: no frame holds this position"}
+
+
+def centroid_near(plane_HW: NDArray[Any]) -> tuple[float, float]:
+    """Return the centroid of the middle alone: neighbours are 20 pixels away."""
+    middle = plane_HW[8:24, 8:24]
+    row, column = centroid(middle)
+    return row + 8, column + 8
+
+
+def test_cutouts_come_in_the_order_of_the_targets_whichever_frame_they_are_on(tmp_path: Path) -> None:
+    places = [beside(0, step * SCALE) for step in (-60, 60, -30, 30, 0)]
+    for brick in "ab":
+        (tmp_path / f"{brick}-r.fits").write_bytes(image_bytes(field(sky(), places), **sky()))
+    targets = table(*places).set_column(1, "brick", pa.array(["a", "b", "a", "c", "b"]))
+    cutouts = list(make_source(tmp_path).read(targets))
+    assert [cutout.source[0] for cutout in cutouts] == ["a", "b", "a", "c", "b"]
+    assert cutouts[3].reason == "no such file"
+    alone = [next(iter(make_source(tmp_path).read(targets.slice(row, 1)))) for row in (0, 1, 2, 4)]
+    for cutout, other in zip([cutouts[row] for row in (0, 1, 2, 4)], alone, strict=True):
+        assert np.array_equal(pixels_of(cutout), pixels_of(other))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"CD1_1": 0, "CD2_2": 0}, "its matrix does not give pixels"),
+        ({"CD1_1": "1E300", "CD2_2": "1E300"}, "its matrix does not give pixels"),
+        ({"CRVAL2": 95}, "CRVAL is 150.0, 95"),
+        ({"CRPIX1": "NaN"}, "CRPIX1 is 'NaN', not a number"),
+        ({"CRPIX1": "1E30"}, "CRPIX is 1e+30"),
+        ({"CRVAL1": "'abc'"}, "CRVAL1 is 'abc', not a number"),
+        ({"CTYPE1": "'LINEAR'"}, "CTYPE is 'LINEAR/DEC--TAN'"),
+        ({"CTYPE1": "'RA---XYZ'", "CTYPE2": "'DEC--XYZ'"}, "wcslib refuses it, Inconsistent"),
+        ({"CTYPE1": "'GLON-TAN'", "CTYPE2": "'GLAT-TAN'"}, "CTYPE is 'GLON-TAN/GLAT-TAN'"),
+        ({"RADESYS": "'FK4'"}, "coordinates of 'FK4'"),
+        (
+            {"CTYPE1": "'RA---TAN-SIP'", "CTYPE2": "'DEC--TAN-SIP'", "A_ORDER": 1_000_000, "B_ORDER": 2},
+            "A_ORDER is 1000000, expected 0 to 9",
+        ),
+        ({"CTYPE1": "'RA---TAN-SIP'", "CTYPE2": "'DEC--TAN-SIP'", "A_ORDER": 2}, "half of the SIP distortion"),
+        ({"CPDIS1": "'LOOKUP'"}, "distortions by table"),
+    ],
+)
+def test_a_bad_wcs_is_a_reason(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **(sky() | changes)))
+    start = time.monotonic()
+    first, second = make_source(tmp_path).read(table((RA, DEC), beside(1, 1)))
+    assert time.monotonic() - start < 5
+    assert first.reason == second.reason
+    assert first.reason.startswith(f"bad WCS: {reason}")
+    searched = make_source(tmp_path, pattern="*-{band}.fits")
+    frame_index.cache_clear()
+    (cutout,) = searched.read(table((RA, DEC)))
+    expected = f"outside: no readable frame holds this position; 1 are bad: 'a-{{band}}.fits', bad WCS: {reason}"
+    assert cutout.reason.startswith(expected)
+
+
+def test_a_damaged_band_is_named(tmp_path: Path) -> None:
+    data = image_bytes(field(sky(), [(RA, DEC)]), **sky())
+    (tmp_path / "a-r.fits").write_bytes(data)
+    source = make_source(tmp_path, bands=("r", "g"))
+    assert next(iter(source.read(table((RA, DEC))))).reason == "no such file: band g"
+    (tmp_path / "a-g.fits").write_bytes(data[:9000])
+    reason = next(iter(source.read(table((RA, DEC))))).reason
+    assert reason == "unreadable FITS: band g, short data: HDU 0 claims 120000 bytes, 6120 are there"
+
+
+def test_a_target_without_position_or_size_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
+    targets = table((None, DEC), (RA, None), (np.inf, DEC), (RA, 91.0), (RA, DEC), (RA, DEC), (RA, DEC))
+    targets = targets.append_column("petroR90_r", pa.array([5.0, 5.0, 5.0, 5.0, None, 1e6, 2.0]))
+    source = make_source(tmp_path, framing=Framing(size_pix=SIZE, size_rule="petro5"))
+    kinds = [cutout.reason.partition(":")[0] for cutout in source.read(targets)]
+    assert kinds == ["no position"] * 4 + ["no size", "too large", ""]
+
+
+def test_a_decoder_that_dies_is_no_end_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
+    source = make_source(tmp_path)
+    before = pixels_of(next(iter(source.read(table((RA, DEC))))))
+    shared_decoder().close()
+    assert np.array_equal(pixels_of(next(iter(source.read(table((RA, DEC)))))), before)
+
+
+def test_the_job_is_checked_before_any_work(tmp_path: Path) -> None:
+    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    no_sky = write_targets(Folder(tmp_path), "none.parquet", pa.table({"object_id": [1]}), selection={})
+    with pytest.raises(InputError, match="does not exist"):
+        make_source(tmp_path / "none").check(targets)
+    with pytest.raises(InputError, match="finds galaxies by position"):
+        make_source(tmp_path).check(no_sky)
+    with pytest.raises(InputError, match=r"must contain \{band\}, which stands for r, g"):
+        make_source(tmp_path, pattern="{brick}.fits", bands=("r", "g")).check(targets)
+    with pytest.raises(InputError, match=r"has not all bands of the frame .* such as 'a-\{band\}\.fits' in r"):
+        make_source(tmp_path).check(targets)
+    with pytest.raises(InputError, match="has no column 'brik'"):
+        make_source(tmp_path, pattern="{brik}-{band}.fits").check(targets)
+    with pytest.raises(InputError, match=r"columns or \*, not both"):
+        make_source(tmp_path, pattern="{brick}-{band}*.fits").check(targets)
+    with pytest.raises(InputError, match="must stay inside"):
+        make_source(tmp_path, pattern="../*-{band}.fits").check(targets)
+    with pytest.raises(InputError, match=r"has no frame named '\*-\{band\}\.fits' with all bands of r, g"):
+        make_source(tmp_path, pattern="*-{band}.fits", bands=("r", "g")).check(targets)
+    (tmp_path / "a-r.fits").touch()
+    make_source(tmp_path).check(targets)
+    make_source(tmp_path, pattern="*-{band}.fits").check(targets)
+
+
+GALAXIES = ((313.14716, -5.71101), (313.12388, -5.74612), (313.10820, -5.77227))
+
+
+def test_the_three_large_galaxies_of_the_real_trio_are_centred_and_in_colour(real_data: Path) -> None:
+    source = make_source(
+        real_data / "sdss-fits",
+        pattern="reprojected_sdss_{band}.fits.bz2",
+        bands=("i", "r", "g"),
+        framing=Framing(size_pix=64, size_rule="fixed", pixel_scale_arcsec=1.188),
+    )
+    flux = list(source.read(table(*GALAXIES)))
+    pictures = list(
+        dataclasses.replace(source, rendering=Rendering(kind="lupton", q=8, stretch=0.2)).read(table(*GALAXIES))
+    )
+    for cutout, picture in zip(flux, pictures, strict=True):
+        light = pixels_of(cutout)[28:36, 28:35, 1]  # a star stands 4 pixels to the right of the third
+        row, column = np.unravel_index(light.argmax(), light.shape)
+        assert abs(28 + row - 31.5) <= 1.5
+        assert abs(28 + column - 31.5) <= 1.5
+        red, green, blue = pixels_of(picture)[28:36, 28:36].mean(axis=(0, 1))
+        assert red > green > blue
+        assert pixels_of(picture).dtype == np.uint8
+    # The second galaxy lies below and to the left of the first, as in the frame shown with its first row at the bottom.
+    wide = dataclasses.replace(source, framing=Framing(size_pix=128, size_rule="fixed", pixel_scale_arcsec=2.4))
+    (cutout,) = wide.read(table(GALAXIES[0]))
+    light = pixels_of(cutout)[68:104, 0:24, 1]
+    row, column = np.unravel_index(light.argmax(), light.shape)
+    x, y = (163 - 278) * 1.188 / 2.4, (131 - 186) * 1.188 / 2.4
+    assert (68 + row, column) == pytest.approx((63.5 - y, 63.5 + x), abs=2)
+
+
+def test_a_cutout_of_a_real_frame_has_the_values_that_astropy_cuts(real_data: Path) -> None:
+    path = real_data / "sdss-fits" / "frame-g-002583-1-0042.fits.bz2"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(path) as hdus:
+            light_HW, wcs = hdus[0].data.astype(np.float32), WCS(hdus[0].header)
+    y, x = np.unravel_index(light_HW[100:-100, 100:-100].argmax(), (1289, 1848))
+    # Half a pixel on, so that a box of an even size begins at a whole pixel.
+    ((ra, dec),) = wcs.all_pix2world([[x + 100.5, y + 100.5]], 0)
+    scale = float(3600 * np.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix))))
+    source = make_source(
+        path.parent,
+        pattern="frame-{band}-*.fits.bz2",
+        bands=("g",),
+        framing=Framing(size_pix=64, size_rule="fixed", pixel_scale_arcsec=scale),
+    )
+    inside, beyond = source.read(table((ra, dec), (ra + 1, dec)))
+    assert inside.source == "frame-{band}-002583-1-0042.fits.bz2"
+    expected = Cutout2D(light_HW, (x + 100.5, y + 100.5), 64, wcs=wcs).data[::-1]
+    error = np.abs(pixels_of(inside)[:, :, 0] - expected)
+    assert np.median(error) < 1e-3
+    assert error.max() < 2e-2 * expected.max()
+    assert beyond.reason == "outside: no frame holds this position"
