@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import psutil
 from skymetal.catalogs.errors import InputError
 from skymetal.deploy.run import Run
 from skymetal.engine.images import SERVICES
-from skymetal.engine.ingest import IngestPlan, make_ingest_plan
+from skymetal.engine.ingest import make_ingest_plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +63,5 @@ def _num_tasks_at_once(run: Run) -> int:
 
 
 def _size(num_bytes: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            break
-        num_bytes /= 1000
-    else:
-        unit = "TB"
-    return f"{num_bytes:.0f} {unit}" if num_bytes >= 100 or unit == "bytes" else f"{num_bytes:.1f} {unit}"
+    power = min(int(math.log10(max(num_bytes, 1)) // 3), 4)
+    return f"{num_bytes / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

@@ -60,9 +60,7 @@ def select(run: Run) -> None:
 
 def ingest(run: Run) -> None:
     """Images to cutout store."""
-    plan = make_ingest_plan(
-        run.job.images, targets=run.targets, run_dir=run.directory.folder, seed=run.job.job.seed
-    )
+    plan = make_ingest_plan(run.job.images, targets=run.targets, run_dir=run.directory.folder, seed=run.job.job.seed)
     plan.check()
     inputs = asdict(run.job.images) | {"targets": plan.targets.digest, "seed": run.job.job.seed}
     claim_inputs(run.directory.folder, "ingest", inputs)

@@ -32,9 +32,13 @@ class Framing:
         if self.size_rule not in (PETRO5, FIXED):
             raise InputError(f"[images] size_rule must be {PETRO5!r} or {FIXED!r}, got {self.size_rule!r}")
         if self.size_rule == FIXED and self.pixel_scale_arcsec is None:
-            raise InputError("[images] size_rule = 'fixed' needs pixel_scale_arcsec; the surveys' own are 0.396 and 0.262")
+            raise InputError(
+                "[images] size_rule = 'fixed' needs pixel_scale_arcsec; the surveys' own are 0.396 and 0.262"
+            )
         if self.size_rule == PETRO5 and self.pixel_scale_arcsec is not None:
-            raise InputError("[images] pixel_scale_arcsec has no use with size_rule = 'petro5'; give size_rule = 'fixed'")
+            raise InputError(
+                "[images] pixel_scale_arcsec has no use with size_rule = 'petro5'; give size_rule = 'fixed'"
+            )
         if self.pixel_scale_arcsec is not None and not 0.001 <= self.pixel_scale_arcsec <= 1000:
             raise InputError(f"[images] pixel_scale_arcsec must be 0.001 to 1000, got {self.pixel_scale_arcsec}")
 
@@ -86,6 +90,8 @@ def resample(
     return out_HWC
 
 
-def _resize(plane_HW: NDArray[np.generic], box: tuple[float, float, float, float], size_pix: int) -> NDArray[np.float32]:
+def _resize(
+    plane_HW: NDArray[np.generic], box: tuple[float, float, float, float], size_pix: int
+) -> NDArray[np.float32]:
     image = Image.fromarray(np.ascontiguousarray(plane_HW, dtype=np.float32))
     return np.asarray(image.resize((size_pix, size_pix), Image.Resampling.BILINEAR, box=box))

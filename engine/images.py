@@ -55,8 +55,9 @@ class ImageSettings:
     dtype: str = "uint8"
     stretch: str = ""
     lupton_q: float = 8.0
-    lupton_stretch: float = 0.5
+    lupton_stretch: float = 0.2
     lupton_minimum: float = 0.0
+    lupton_scales: tuple[float, ...] = (1.0, 1.5, 2.5)
     shard_size: int = 2048
     chunk_size: int = 64
 
@@ -118,7 +119,9 @@ class ImageSettings:
             if getattr(self, name) < 1:
                 raise InputError(f"[images] {name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.crop_size <= self.input_size:
-            raise InputError(f"[images] crop_pix must be 1 to input_size_pix, got {self.crop_size} of {self.input_size}")
+            raise InputError(
+                f"[images] crop_pix must be 1 to input_size_pix, got {self.crop_size} of {self.input_size}"
+            )
         if self.source not in ("folder", "fits", "array") and (self.input_size_pix or self.crop_pix):
             raise InputError(
                 f"[images] input_size_pix and crop_pix have no use with source = {self.source!r}, "
@@ -149,16 +152,18 @@ class ImageSettings:
 
     def framing(self) -> Framing:
         """Return the size rule."""
-        return Framing(
-            size_pix=self.size_pix, size_rule=self.size_rule, pixel_scale_arcsec=self.pixel_scale_arcsec
-        )
+        return Framing(size_pix=self.size_pix, size_rule=self.size_rule, pixel_scale_arcsec=self.pixel_scale_arcsec)
 
     def rendering(self) -> Rendering | None:
         """Return how flux becomes pixels; None where the source gives pictures."""
         if not self._reads_flux:
             return None
         return Rendering(
-            kind=self.stretch, q=self.lupton_q, stretch=self.lupton_stretch, minimum=self.lupton_minimum
+            kind=self.stretch,
+            q=self.lupton_q,
+            stretch=self.lupton_stretch,
+            minimum=self.lupton_minimum,
+            scales=self.lupton_scales,
         )
 
     def spec(self, *, survey: str) -> ImageSpec:

@@ -59,8 +59,9 @@ class IngestPlan:
         needed = len(self.missing_blocks()) * self.store.layout.shard_bytes // LIKELY_COMPRESSION
         if needed > free:
             raise InputError(
-                f"the cutout store {self.store.folder} needs about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
-                "are free there; name a [job] run_dir on a larger disk, or lower [images] size_pix"
+                f"the cutout store {self.store.folder} needs about {needed / 2**30:.1f} GiB, but "
+                f"{free / 2**30:.1f} GiB are free there; "
+                "name a [job] run_dir on a larger disk, or lower [images] size_pix"
             )
 
     def missing_blocks(self) -> list[int]:

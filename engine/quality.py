@@ -58,7 +58,7 @@ def _judge_constant(low_C: NDArray[Any], high_C: NDArray[Any], bands: Sequence[s
 
 
 def _is_saturated(images_NHWC: NDArray[np.uint8], high_NC: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    is_saturated_N = (high_NC == TOP_LEVEL).any(axis=1)
+    is_saturated_N: NDArray[np.bool_] = (high_NC == TOP_LEVEL).any(axis=1)
     for row in np.flatnonzero(is_saturated_N):  # few have any such pixel
         share_C = (images_NHWC[row] == TOP_LEVEL).mean(axis=(0, 1))
         is_saturated_N[row] = share_C.max() > SATURATED_FRACTION

@@ -217,7 +217,8 @@ class CutoutStore:
 def create_store(folder: Folder, layout: StoreLayout) -> CutoutStore:
     """Write the store's metadata, which any Zarr v3 reader understands; doing it twice is harmless."""
     for name, data in array_metadata(layout).items():
-        folder.write(name, data)
+        if not folder.exists(name) or folder.read(name) != data:
+            folder.write(name, data)
     return CutoutStore(folder, layout)
 
 

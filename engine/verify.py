@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,8 @@ def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
 def verify(store: CutoutStore, targets: TargetList | None, *, num_threads: int) -> Iterator[tuple[int, list[Damage]]]:
     """Check every byte that the store's readers rely on; yield (galaxies looked at, damages found) as it goes.
 
-    Where the store's own description is damaged, its shards are not looked at: repair that first. Without the target list, galaxies whose receipt is lost cannot be named.
+    Where the store's own description is damaged, its shards are not looked at: repair that first. Without the target
+    list, galaxies whose receipt is lost cannot be named.
     """
     damages = _verify_metadata(store)
     yield 0, damages
@@ -61,9 +63,8 @@ def verify(store: CutoutStore, targets: TargetList | None, *, num_threads: int) 
         # A few shards at a time: memory does not grow with the store.
         for first in range(0, store.num_blocks, 4 * num_threads):
             indices = range(first, min(first + 4 * num_threads, store.num_blocks))
-            for index, damages in zip(
-                indices, pool.map(lambda index: _verify_block(store, targets, index), indices), strict=True
-            ):
+            known = [_known_ids(store, targets, index) for index in indices]  # an open Parquet file is for one thread
+            for index, damages in zip(indices, pool.map(partial(_verify_block, store), indices, known), strict=True):
                 start, stop = store.layout.rows(index)
                 yield stop - start, damages
 
@@ -102,11 +103,17 @@ def _verify_metadata(store: CutoutStore) -> list[Damage]:
     return damages
 
 
-def _verify_block(store: CutoutStore, targets: TargetList | None, index: int) -> list[Damage]:
+def _known_ids(store: CutoutStore, targets: TargetList | None, index: int) -> NDArray[np.int64] | None:
+    if targets is None:
+        return None
+    object_id_N: NDArray[np.int64] = targets.read(*store.layout.rows(index))["object_id"].to_numpy()
+    return object_id_N
+
+
+def _verify_block(store: CutoutStore, index: int, known: NDArray[np.int64] | None) -> list[Damage]:
     if not store.is_finished and not store.is_done(index):
         return []  # not yet ingested is not damaged
     start, stop = store.layout.rows(index)
-    known = None if targets is None else targets.read(start, stop)["object_id"].to_numpy()
     damages = []
     expected = None
     try:
@@ -136,11 +143,12 @@ def _lost_rows(
 ) -> NDArray[np.bool_]:
     """Tell which galaxies of a shard are not what was ingested; chunk by chunk where the whole cannot be decoded."""
     num_rows = len(object_id_N)
+    is_lost_N = np.ones(num_rows, bool)
     try:
-        return checksums(object_id_N, decode_shard(layout, data, slice(num_rows))) != crc_N
+        is_lost_N[:] = checksums(object_id_N, decode_shard(layout, data, slice(num_rows))) != crc_N
+        return is_lost_N
     except ValueError:
         pass
-    is_lost_N = np.ones(num_rows, bool)
     for first in range(0, num_rows, layout.chunk_size):
         rows = slice(first, min(first + layout.chunk_size, num_rows))
         try:

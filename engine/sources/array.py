@@ -185,7 +185,6 @@ class ArraySource:
                 raise InputError(f"{where} cannot be read: {printable(first_line(error))}") from error
             yield start, part.astype(np.int64)
 
-
     def _index(self, file: ArrayFile) -> Index:
         """Return all ids, sorted, and the row of each; read once a process, and again where the file has changed."""
         status = os.stat(file.path)
@@ -202,7 +201,7 @@ class ArraySource:
 Index = tuple[NDArray[np.int64], NDArray[np.intp]]
 
 _lock = threading.Lock()
-_indices: dict[tuple[ArraySource, Any], Index] = {}
+_indices: dict[tuple[ArraySource, int, int, int], Index] = {}
 
 
 def _find_rows(

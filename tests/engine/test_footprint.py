@@ -20,9 +20,9 @@ def frame(ra: float, dec: float) -> Footprint:
 
 
 def test_the_frame_that_holds_a_place_farthest_from_its_edge_is_chosen() -> None:
-    chooser = FrameChooser([frame(10.0, 0.0), frame(10.004, 0.0), frame(10.0, 0.0)])
+    chooser = FrameChooser([frame(10.0, 0.0), frame(10.008, 0.0), frame(10.0, 0.0)])
     assert chooser.choose(10.0, 0.0) == 0
-    assert chooser.choose(10.004, 0.0) == 1
+    assert chooser.choose(10.008, 0.0) == 1
     assert chooser.choose(10.0, 0.0055) is None
     assert chooser.choose(190.0, 0.0) is None
     assert FrameChooser([]).choose(10.0, 0.0) is None

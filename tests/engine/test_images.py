@@ -31,6 +31,7 @@ from skymetal.engine.images import SOURCES, ImageSettings, make_source
         ({"size_rule": "fixed"}, "needs pixel_scale_arcsec"),
         ({"pixel_scale_arcsec": 0.4}, "has no use with size_rule = 'petro5'"),
         ({"size_rule": "fixed", "pixel_scale_arcsec": float("nan")}, "must be 0.001 to 1000, got nan"),
+        ({"source": "mosaic", "lupton_scales": (1.0, 1.0)}, "lupton_scales must be 3 numbers"),
         ({"source": "mosaic", "lupton_q": 0.0}, "lupton_q and lupton_stretch must be above 0"),
     ],
 )
@@ -45,7 +46,7 @@ def test_what_the_store_says_follows_from_the_source() -> None:
     legacy = ImageSettings(source="legacy", size_rule="fixed", pixel_scale_arcsec=0.262).spec(survey="legacy")
     assert (legacy.bands, legacy.stretch, legacy.size_rule) == (("z", "r", "g"), "legacy-jpeg", "0.262 arcsec/pixel")
     lupton = ImageSettings(source="mosaic", folder="frames").spec(survey="sdss")
-    assert lupton.stretch == "lupton Q=8 stretch=0.5 minimum=0"
+    assert lupton.stretch == "lupton Q=8 stretch=0.2 minimum=0 scales=1,1.5,2.5"
     flux = ImageSettings(source="mosaic", folder="frames", dtype="float32", bands=("r",)).spec(survey="sdss")
     assert (flux.stretch, flux.dtype, flux.frame) == ("flux", "float32", (128, 128, 1))
     assert flux.cutout_bytes == 4 * 128 * 128

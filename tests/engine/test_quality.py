@@ -6,7 +6,6 @@ import pytest
 from skymetal.catalogs.flags import Flag
 from skymetal.engine.quality import inspect_coverage, inspect_pixels
 
-
 BANDS = ("i", "r", "g")
 
 

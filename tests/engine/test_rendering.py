@@ -13,10 +13,10 @@ def flux() -> np.ndarray:
 
 
 def test_lupton_is_astropys_with_the_first_band_red() -> None:
-    rendered = Rendering(kind="lupton", q=6, stretch=0.2, minimum=0.01).render(flux())
-    red, green, blue = np.moveaxis(flux().astype(float), -1, 0)
+    rendered = Rendering(kind="lupton", q=6, stretch=0.25, minimum=0.01, scales=(1.0, 2.0, 3.0)).render(flux())
+    red, green, blue = np.moveaxis(flux().astype(float) * (1, 2, 3), -1, 0)
     assert rendered.dtype == np.uint8
-    assert np.array_equal(rendered, make_lupton_rgb(red, green, blue, minimum=0.01, stretch=0.2, Q=6))
+    assert np.array_equal(rendered, make_lupton_rgb(red, green, blue, minimum=0.01, stretch=0.25, Q=6))
     only_red = np.zeros((4, 4, 3), np.float32)
     only_red[:, :, 0] = 1
     assert Rendering(kind="lupton").render(only_red)[0, 0].argmax() == 0
@@ -33,7 +33,7 @@ def test_flux_is_kept_as_it_is_and_no_data_is_dark() -> None:
 
 
 def test_what_made_a_picture_can_be_read_from_its_name() -> None:
-    assert str(Rendering(kind="lupton", q=8, stretch=0.02)) == "lupton Q=8 stretch=0.02 minimum=0"
+    assert str(Rendering(kind="lupton", q=8, stretch=0.02)) == "lupton Q=8 stretch=0.02 minimum=0 scales=1,1.5,2.5"
     assert str(Rendering(kind="flux")) == "flux"
 
 

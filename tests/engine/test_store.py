@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import zarr
-from support.stores import LAYOUT, SPEC, fill, images, rows
+from support.stores import LAYOUT, fill, images, rows
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
@@ -146,9 +145,7 @@ def test_an_open_store_travels_to_a_worker(folder: Folder) -> None:
 
 
 def test_a_store_of_flux_keeps_every_float_and_the_bands_it_has(folder: Folder) -> None:
-    spec = ImageSpec(
-        survey="sdss", bands=("g", "r"), size_pix=16, stretch="flux", size_rule="petro5", dtype="float32"
-    )
+    spec = ImageSpec(survey="sdss", bands=("g", "r"), size_pix=16, stretch="flux", size_rule="petro5", dtype="float32")
     flux = np.random.default_rng(2).normal(size=(20, 16, 16, 2)).astype(np.float32)
     fill(folder, pixels=flux, layout=replace(LAYOUT, image_spec=spec))
     store = open_store(folder.path)
@@ -161,7 +158,7 @@ def test_a_lost_shard_cannot_come_back_as_another(folder: Folder) -> None:
     store = fill(folder)
     folder.remove("receipts/000001.parquet")
     folder.remove(shard(1))
-    with pytest.raises(RuntimeError, match="images of shard 1 are not those .* the source has changed"):
+    with pytest.raises(RuntimeError, match=r"images of shard 1 are not those .* the source has changed"):
         store.write_block(1, images()[:8], rows(8, 16))
     assert not folder.exists(shard(1))
     store.write_block(1, images()[8:16], rows(8, 16))

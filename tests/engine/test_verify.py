@@ -121,7 +121,7 @@ def is_noticed(path: Path, name: str) -> bool:
     try:
         found = damages(open_damaged_store(path, None))
     except InputError as error:
-        return name == "zarr.json" and "damaged" in str(error) or "no cutout store" in str(error)
+        return (name == "zarr.json" and "damaged" in str(error)) or "no cutout store" in str(error)
     if name == "manifest.json" and not (path / name).exists():
         return True  # without its manifest a store is not finished, and cannot be opened
     return any(damage.file == name or name == "manifest.json" for damage in found)
