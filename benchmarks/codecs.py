@@ -21,7 +21,7 @@ from numcodecs.lz4 import LZ4
 from numcodecs.zstd import Zstd
 from PIL import Image
 
-from skymetal.catalogs.simulated import simulate_survey
+from skymetal.catalogs.selection.simulated import simulate_survey
 from skymetal.engine.sources.simulated import SimulatedSource
 
 CODECS = {

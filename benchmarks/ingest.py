@@ -31,7 +31,7 @@ from distributed import Client, LocalCluster
 from numcodecs.zstd import Zstd
 from PIL import Image
 
-from skymetal.catalogs.simulated import simulate_survey
+from skymetal.catalogs.selection.simulated import simulate_survey
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import write_targets
 from skymetal.deploy.cluster import DASK_CONFIG

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import PARQUET_OPTIONS
-from skymetal.catalogs.repeats import refuse_repeats
-from skymetal.catalogs.rows import HEALPIX, SKY, with_healpix
-from skymetal.catalogs.spill import sort_table
+from skymetal.catalogs.selection.repeats import refuse_repeats
+from skymetal.catalogs.selection.rows import HEALPIX, SKY, with_healpix
+from skymetal.catalogs.selection.spill import sort_table
 from skymetal.catalogs.storage import Folder, file_digest
 
 ROW_GROUP_SIZE = 8192

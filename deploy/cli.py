@@ -13,7 +13,7 @@ import click
 
 import skymetal
 from skymetal.catalogs.errors import InputError, printable
-from skymetal.catalogs.sdss import casjobs_sql
+from skymetal.catalogs.selection.sdss import casjobs_sql
 from skymetal.catalogs.tables import read_table
 from skymetal.deploy.cli_catalog import catalog
 from skymetal.deploy.cli_store import store

@@ -18,7 +18,7 @@ import tomli_w
 
 from skymetal.catalogs.errors import InputError, did_you_mean
 from skymetal.catalogs.publish import CatalogSettings
-from skymetal.catalogs.select import TargetSettings
+from skymetal.catalogs.selection.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.score import ScoreSettings

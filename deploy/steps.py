@@ -20,7 +20,7 @@ from skymetal.catalogs.parts import read_manifest
 from skymetal.catalogs.publish import PublishReceipt
 from skymetal.catalogs.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
-from skymetal.catalogs.select import select as select_targets
+from skymetal.catalogs.selection.select import select as select_targets
 from skymetal.catalogs.tables import find_tables
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track

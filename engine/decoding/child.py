@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import first_line, printable
-from skymetal.catalogs.fits_cards import FitsError
+from skymetal.catalogs.fits.cards import FitsError
 from skymetal.engine.decoding.client import LENGTH
 from skymetal.engine.decoding.cutout import read_cutout
 from skymetal.engine.decoding.frame import cut_frame, read_footprint

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import printable
-from skymetal.catalogs.fits_header import Hdu
+from skymetal.catalogs.fits.header import Hdu
 from skymetal.catalogs.flags import Flag
 from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, no_data_as_nan, open_fits, read_pixels
 from skymetal.engine.decoding.wcs import pixel_scale_arcsec

@@ -13,10 +13,10 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import first_line
-from skymetal.catalogs.fits_cards import FitsError
-from skymetal.catalogs.fits_header import first_image
+from skymetal.catalogs.fits.cards import FitsError
+from skymetal.catalogs.fits.header import first_image
+from skymetal.catalogs.fits.plain_file import open_stream
 from skymetal.catalogs.flags import Flag
-from skymetal.catalogs.plain_file import open_stream
 from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, no_data_as_nan, open_fits, read_pixels
 from skymetal.engine.decoding.wcs import is_mirrored, make_wcs, pixel_sides_arcsec, to_pixels
 from skymetal.engine.footprint import gnomonic, unit_vectors

@@ -12,9 +12,9 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from skymetal.catalogs.fits_cards import BLOCK, FitsError
-from skymetal.catalogs.fits_header import Hdu, walk_hdus
-from skymetal.catalogs.plain_file import file_size, open_plain
+from skymetal.catalogs.fits.cards import BLOCK, FitsError
+from skymetal.catalogs.fits.header import Hdu, walk_hdus
+from skymetal.catalogs.fits.plain_file import file_size, open_plain
 
 Answer = tuple[dict[str, Any], NDArray[np.float32] | None]
 """What a function of the decoder yields: fields that JSON can hold, and an array or none."""

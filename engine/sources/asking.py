@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skymetal.catalogs.http import FetchFailed, FetchLimits, fetch_patiently
-from skymetal.catalogs.pace import Pacer
+from skymetal.catalogs.web.http import FetchFailed, FetchLimits, fetch_patiently
+from skymetal.catalogs.web.pace import Pacer
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.downloads import Downloads
 from skymetal.engine.sources.pictures import Unsuitable

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from skymetal import __version__
 from skymetal.catalogs.errors import InputError, printable
-from skymetal.catalogs.fits_cards import FitsError
-from skymetal.catalogs.fits_header import walk_hdus
-from skymetal.catalogs.http import FetchLimits
-from skymetal.catalogs.pace import Pacer
+from skymetal.catalogs.fits.cards import FitsError
+from skymetal.catalogs.fits.header import walk_hdus
 from skymetal.catalogs.storage import open_folder
 from skymetal.catalogs.targets import TargetList
+from skymetal.catalogs.web.http import FetchLimits
+from skymetal.catalogs.web.pace import Pacer
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.simulated import bulge_fraction, main_sequence
+from skymetal.catalogs.selection.simulated import bulge_fraction, main_sequence
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.framing import BOX_PER_R90
 from skymetal.engine.sources import Cutout

@@ -11,7 +11,7 @@ from PIL import Image
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
-from skymetal.catalogs.select import TargetSettings, select_all
+from skymetal.catalogs.selection.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.ingest import IngestPlan, ingest_block, make_ingest_plan, quarantined

@@ -32,10 +32,10 @@ from support.cutout_server import (
 )
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.http import FetchLimits
-from skymetal.catalogs.pace import NUM_FAILURES, ServiceDown
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList, write_targets
+from skymetal.catalogs.web.http import FetchLimits
+from skymetal.catalogs.web.pace import NUM_FAILURES, ServiceDown
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout

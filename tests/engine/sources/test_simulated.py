@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.simulated import simulate_survey
+from skymetal.catalogs.selection.simulated import simulate_survey
 from skymetal.engine.sources.simulated import BLANK_FRACTION, REQUIRED_COLUMNS, SATURATED_FRACTION, SimulatedSource
 from skymetal.engine.sources.simulated_galaxy import Frame
 from skymetal.engine.sources.simulated_sky import SEEING_FWHM_ARCSEC, blur_and_add_noise, stretch

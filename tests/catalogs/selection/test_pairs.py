@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from skymetal.catalogs import pairs
 from skymetal.catalogs.healpix import healpix29, unit_vectors
-from skymetal.catalogs.pairs import find_groups
+from skymetal.catalogs.selection import pairs
+from skymetal.catalogs.selection.pairs import find_groups
 
 PLACES = {
     "right ascension 0": (0.0, 20.0),

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.legacy import adapt_legacy, legacy_key, legacy_object_id
-from skymetal.catalogs.select import TargetSettings, select_all
+from skymetal.catalogs.selection.legacy import adapt_legacy, legacy_key, legacy_object_id
+from skymetal.catalogs.selection.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder
 
 

@@ -16,9 +16,9 @@ from astropy.io import fits
 from support.fits_bytes import compressed, header_bytes, image_bytes, written
 from support.fits_faults import FAULTS
 
-from skymetal.catalogs.fits_cards import FitsError, parse_cards
-from skymetal.catalogs.fits_header import Hdu, first_image, walk_hdus
-from skymetal.catalogs.plain_file import file_size, open_plain, open_stream
+from skymetal.catalogs.fits.cards import FitsError, parse_cards
+from skymetal.catalogs.fits.header import Hdu, first_image, walk_hdus
+from skymetal.catalogs.fits.plain_file import file_size, open_plain, open_stream
 
 pytestmark = pytest.mark.timeout(30)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skymetal.catalogs.cuts import CUTS
 from skymetal.catalogs.errors import InputError, did_you_mean
-from skymetal.catalogs.rows import GROUP_ID, HEALPIX
-from skymetal.catalogs.sdss import SKYSERVER_MAX_ROWS, SKYSERVER_URL, check_skyserver_url
+from skymetal.catalogs.selection.cuts import CUTS
+from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX
+from skymetal.catalogs.selection.sdss import SKYSERVER_MAX_ROWS, SKYSERVER_URL, check_skyserver_url
 
 SIMULATED = "simulated"
 LEGACY = "legacy"

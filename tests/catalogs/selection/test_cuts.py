@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from skymetal.catalogs.cuts import (
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.selection.cuts import (
     LEGACY_GALAXIES,
     WU_BOADA_2019,
     Between,
@@ -15,7 +16,6 @@ from skymetal.catalogs.cuts import (
     apply_cuts,
     check_cuts,
 )
-from skymetal.catalogs.errors import InputError
 
 TABLE = pa.table(
     {

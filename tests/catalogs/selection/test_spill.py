@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skymetal.catalogs.spill import SpillWriter, merge_spills, read_notes, run_bytes
+from skymetal.catalogs.selection.spill import SpillWriter, merge_spills, read_notes, run_bytes
 
 KEYS = ("sky", "id")
 

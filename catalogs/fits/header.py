@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, BinaryIO
 
-from skymetal.catalogs.fits_cards import BLOCK, FitsError, parse_cards, read_header
+from skymetal.catalogs.fits.cards import BLOCK, FitsError, parse_cards, read_header
 
 MAX_HDUS = 100
 MAX_AXES = 9

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.rows import OnSky, as_targets, conform, unify, with_healpix
+from skymetal.catalogs.selection.rows import OnSky, as_targets, conform, unify, with_healpix
 
 
 def table_of(**columns: object) -> pa.Table:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from support.cutout_server import start_raw_server
 
-from skymetal.catalogs import connection as connection_module
-from skymetal.catalogs.http import MAX_RETRY_AFTER_S, Fetched, FetchFailed, FetchLimits, fetch, fetch_patiently
-from skymetal.catalogs.pace import Pacer
+from skymetal.catalogs.web import connection as connection_module
+from skymetal.catalogs.web.http import MAX_RETRY_AFTER_S, Fetched, FetchFailed, FetchLimits, fetch, fetch_patiently
+from skymetal.catalogs.web.pace import Pacer
 
 pytestmark = pytest.mark.timeout(20)
 DEADLINE_S = 0.5

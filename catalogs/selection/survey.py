@@ -11,15 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from skymetal.catalogs.cuts import CUTS, Cut, check_cuts
 from skymetal.catalogs.errors import printable
-from skymetal.catalogs.legacy import adapt_legacy
-from skymetal.catalogs.rows import SKY, OnSky, as_targets, rename_columns, unify, with_healpix
-from skymetal.catalogs.sdss import fetch_sample
-from skymetal.catalogs.simulated import simulate_survey
+from skymetal.catalogs.selection.cuts import CUTS, Cut, check_cuts
+from skymetal.catalogs.selection.legacy import adapt_legacy
+from skymetal.catalogs.selection.rows import SKY, OnSky, as_targets, rename_columns, unify, with_healpix
+from skymetal.catalogs.selection.sdss import fetch_sample
+from skymetal.catalogs.selection.settings import LEGACY, SIMULATED, TargetSettings
+from skymetal.catalogs.selection.simulated import simulate_survey
 from skymetal.catalogs.storage import Folder, digest, file_digest
 from skymetal.catalogs.tables import SurveyTable, find_tables, open_table
-from skymetal.catalogs.target_settings import LEGACY, SIMULATED, TargetSettings
 
 
 @dataclass(frozen=True, kw_only=True)

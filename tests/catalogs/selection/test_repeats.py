@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.repeats import refuse_repeats, without_repeats
+from skymetal.catalogs.selection.repeats import refuse_repeats, without_repeats
 
 
 def left(**columns: list[object]) -> list[int]:

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.simulated import (
+from skymetal.catalogs.selection.simulated import (
     NUM_PER_SQUARE_DEGREE,
     R_LIMIT_MAG,
     SPECTROSCOPIC_FRACTION,

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from skymetal.catalogs.fits_header import Hdu, walk_hdus
-from skymetal.catalogs.plain_file import file_size, open_plain
+from skymetal.catalogs.fits.header import Hdu, walk_hdus
+from skymetal.catalogs.fits.plain_file import file_size, open_plain
 
 SLICE_BYTES = 8 << 20
 """How much of the table is held at a time. A row must fit in it."""

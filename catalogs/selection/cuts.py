@@ -1,7 +1,7 @@
 """The conditions a row must meet to become a target: named, applied in order, each counting what it removes.
 
 A cut is a value, not code, so that the query for the survey's own database is written from the same definition
-(:mod:`skymetal.catalogs.sdss`).
+(:mod:`skymetal.catalogs.selection.sdss`).
 """
 
 from __future__ import annotations

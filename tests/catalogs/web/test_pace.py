@@ -14,15 +14,15 @@ import pytest
 from support.cutout_server import read_log, start_server
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.pace import NUM_FAILURES, Pacer, ServiceDown
+from skymetal.catalogs.web.pace import NUM_FAILURES, Pacer, ServiceDown
 
 pytestmark = pytest.mark.timeout(30)
 TESTS = Path(__file__).resolve().parent.parent
 ASK = """
 import sys
 from pathlib import Path
-from skymetal.catalogs.http import FetchLimits, fetch_patiently
-from skymetal.catalogs.pace import Pacer
+from skymetal.catalogs.web.http import FetchLimits, fetch_patiently
+from skymetal.catalogs.web.pace import Pacer
 folder, url, name, count, rate = sys.argv[1:]
 pacer = Pacer(folder=Path(folder), host="127.0.0.1", requests_per_second=float(rate))
 for number in range(int(count)):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from skymetal.catalogs.errors import first_line
-from skymetal.catalogs.fits_cards import FitsError
+from skymetal.catalogs.fits.cards import FitsError
 
 MAX_BYTES = 1 << 30
 MAX_RATIO = 200

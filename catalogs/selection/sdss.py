@@ -12,12 +12,12 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import skymetal
-from skymetal.catalogs.cuts import WU_BOADA_2019, Between, Measured
 from skymetal.catalogs.errors import InputError, printable
-from skymetal.catalogs.http import FetchFailed, FetchLimits, fetch_patiently
 from skymetal.catalogs.inputs import claim_inputs
-from skymetal.catalogs.rows import SENTINEL
+from skymetal.catalogs.selection.cuts import WU_BOADA_2019, Between, Measured
+from skymetal.catalogs.selection.rows import SENTINEL
 from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.web.http import FetchFailed, FetchLimits, fetch_patiently
 
 SKYSERVER_URL = "https://skyserver.sdss.org/dr17/SkyServerWS/SearchTools/SqlSearch"
 SKYSERVER_MAX_ROWS = 500_000

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.target_settings import TargetSettings
+from skymetal.catalogs.selection.settings import TargetSettings
 
 
 @pytest.mark.parametrize(

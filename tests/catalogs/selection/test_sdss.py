@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from skymetal.catalogs import sdss
-from skymetal.catalogs.cuts import WU_BOADA_2019
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.http import FetchLimits
-from skymetal.catalogs.sdss import casjobs_sql, fetch_sample
-from skymetal.catalogs.select import TargetSettings, select_all
+from skymetal.catalogs.selection import sdss
+from skymetal.catalogs.selection.cuts import WU_BOADA_2019
+from skymetal.catalogs.selection.sdss import casjobs_sql, fetch_sample
+from skymetal.catalogs.selection.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder, file_digest
+from skymetal.catalogs.web.http import FetchLimits
 
 SPEC = ["GalSpecInfo", "GalSpecLine", "GalSpecIndx", "GalSpecExtra"]
 

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.select import TableReceipt, TargetSettings, select, select_all
+from skymetal.catalogs.selection.select import TableReceipt, TargetSettings, select, select_all
+from skymetal.catalogs.selection.survey import find_survey
 from skymetal.catalogs.storage import Folder
-from skymetal.catalogs.survey import find_survey
 from skymetal.catalogs.targets import ROW_GROUP_SIZE, TargetList, open_targets
 
 
@@ -304,9 +304,9 @@ def test_words_in_a_column_are_carried_as_they_are(folder: Folder) -> None:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from skymetal.catalogs.select import TargetSettings, select_all
+from skymetal.catalogs.selection.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder
-import skymetal.catalogs.survey
+import skymetal.catalogs.selection.survey
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 run = Folder(Path(sys.argv[2]))
 targets = select_all(TargetSettings(survey="other", tables=(sys.argv[1],)), seed=0, folder=run, name="t.parquet")

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skymetal.catalogs.errors import InputError, first_line
-from skymetal.catalogs.table_csv import csv_schema, csv_tables
-from skymetal.catalogs.table_fits import fits_schema, fits_tables
-from skymetal.catalogs.table_parquet import parquet_schema, parquet_tables
-from skymetal.catalogs.table_votable import votable_schema, votable_tables
+from skymetal.catalogs.tables.from_csv import csv_schema, csv_tables
+from skymetal.catalogs.tables.from_fits import fits_schema, fits_tables
+from skymetal.catalogs.tables.from_parquet import parquet_schema, parquet_tables
+from skymetal.catalogs.tables.from_votable import votable_schema, votable_tables
 
 MAX_BATCH_ROWS = 1 << 16
 BATCH_BYTES = 8 << 20

@@ -19,16 +19,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skymetal.catalogs.cuts import apply_cuts, as_removed
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import refuse_other_inputs
-from skymetal.catalogs.pairs import Groups, find_groups
-from skymetal.catalogs.repeats import refuse_repeats, without_repeats
-from skymetal.catalogs.rows import GROUP_ID, HEALPIX, conform, with_healpix
-from skymetal.catalogs.spill import SpillWriter, merge_spills, read_notes, run_bytes
+from skymetal.catalogs.selection.cuts import apply_cuts, as_removed
+from skymetal.catalogs.selection.pairs import Groups, find_groups
+from skymetal.catalogs.selection.repeats import refuse_repeats, without_repeats
+from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX, conform, with_healpix
+from skymetal.catalogs.selection.settings import TargetSettings as TargetSettings
+from skymetal.catalogs.selection.spill import SpillWriter, merge_spills, read_notes, run_bytes
+from skymetal.catalogs.selection.survey import Survey, find_survey, selection_inputs
 from skymetal.catalogs.storage import Folder, digest
-from skymetal.catalogs.survey import Survey, find_survey, selection_inputs
-from skymetal.catalogs.target_settings import TargetSettings as TargetSettings
 from skymetal.catalogs.targets import TargetList, open_targets, sort_keys, write_sorted_targets
 
 SELECTING = "selecting"

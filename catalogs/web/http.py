@@ -21,9 +21,9 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead, RemoteDisco
 from typing import cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from skymetal.catalogs.connection import Deadline, EndlessAnswer, Wire, connect
 from skymetal.catalogs.errors import printable
-from skymetal.catalogs.pace import Pacer
+from skymetal.catalogs.web.connection import Deadline, EndlessAnswer, Wire, connect
+from skymetal.catalogs.web.pace import Pacer
 
 MAX_REDIRECTS = 5
 MAX_RETRY_AFTER_S = 300.0

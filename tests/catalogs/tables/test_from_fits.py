@@ -11,9 +11,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from skymetal.catalogs import table_fits
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.tables import open_table, read_table
+from skymetal.catalogs.tables import from_fits, open_table, read_table
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -138,7 +137,7 @@ def test_a_download_that_was_unpacked_or_packed_on_the_way_is_read_all_the_same(
 
 
 def test_every_row_of_a_long_table_is_given_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_fits, "SLICE_BYTES", 1000)  # not a divisor of the table
+    monkeypatch.setattr(from_fits, "SLICE_BYTES", 1000)  # not a divisor of the table
     ids = np.random.default_rng(5).integers(0, 2**62, 1001)
     path = write(tmp_path / "t.fits", fits.Column("id", "K", array=ids), fits.Column("m", "E", array=ids * 1e-18))
     table = read_table(path)
@@ -211,7 +210,7 @@ def test_other_kinds_of_fits_files_are_refused_by_what_they_are(tmp_path: Path) 
 def test_a_flipped_bit_in_a_table_with_a_checksum_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_rows: int
 ) -> None:
-    monkeypatch.setattr(table_fits, "SLICE_BYTES", 500)
+    monkeypatch.setattr(from_fits, "SLICE_BYTES", 500)
     ids = np.random.default_rng(6).integers(0, 2**62, num_rows)
     ragged = np.empty(num_rows, object)
     ragged[:] = [np.arange(k % 3, dtype=np.int16) for k in range(num_rows)]
@@ -234,7 +233,7 @@ def test_a_checksum_holds_without_the_padding_that_some_writers_leave_out(tmp_pa
 
 
 def test_a_gzip_bomb_is_refused_before_it_fills_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_fits, "MAX_UNPACKED_BYTES", 1 << 22)
+    monkeypatch.setattr(from_fits, "MAX_UNPACKED_BYTES", 1 << 22)
     (tmp_path / "t.fits.gz").write_bytes(gzip.compress(bytes(1 << 26), 9))
     with pytest.raises(InputError, match=r"t\.fits\.gz cannot be read: unfolds too far: to more than"):
         open_table(tmp_path / "t.fits.gz")

@@ -9,9 +9,8 @@ import pytest
 from astropy.io.votable import from_table
 from astropy.table import Table
 
-from skymetal.catalogs import table_votable
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.tables import open_table, read_table
+from skymetal.catalogs.tables import from_votable, open_table, read_table
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -127,7 +126,7 @@ def test_what_cannot_be_trusted_is_refused_with_its_reason(tmp_path: Path, text:
 def test_a_table_too_large_to_be_held_is_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_votable, "MAX_BYTES", 100)
+    monkeypatch.setattr(from_votable, "MAX_BYTES", 100)
     (tmp_path / "t.vot").write_text(document())
     with pytest.raises(InputError, match="convert it to Parquet or FITS"):
         open_table(tmp_path / "t.vot")

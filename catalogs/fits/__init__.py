@@ -1,0 +1,1 @@
+"""FITS files as they lie on disk: looked over by ourselves before any library may open them."""

@@ -1,0 +1,1 @@
+"""Survey tables in, target list out."""

@@ -1,0 +1,1 @@
+"""Asking servers for things: politely, within limits, and never twice."""
