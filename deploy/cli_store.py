@@ -81,16 +81,12 @@ def repair(run_dir: Path) -> None:
     job = read_job(run_dir / "job.toml", [f"job.run_dir={run_dir.absolute()}"])
     steps = import_module("skymetal.deploy.steps")  # imported once there is something to do: torch takes seconds
     with open_run(job) as run:
-        path = run.path / STORE
-        for _ in range(2):  # shards are looked at only where the store's own description is whole
-            opened = open_damaged_store(path, run.targets)
-            damages = _look_over(opened, run.targets)
-            for damage in damages:
-                say(f"repair: {damage.file} ({damage.what})")
-            clear_damage(opened, damages)
-            steps.run_steps(run, ["ingest"])
-            if not damages:
-                break
+        opened = steps.claim_ingest(run).store
+        damages = _look_over(opened, run.targets)
+        for damage in damages:
+            say(f"repair: {damage.file} ({damage.what})")
+        clear_damage(opened, damages)
+        steps.run_steps(run, ["ingest"])
 
 
 def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:

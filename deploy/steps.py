@@ -27,7 +27,7 @@ from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation import evaluate
 from skymetal.deploy.run import Run
 from skymetal.engine.ingest import ingest as ingest_targets
-from skymetal.engine.ingest import make_ingest_plan, quarantined
+from skymetal.engine.ingest import IngestPlan, make_ingest_plan, quarantined
 from skymetal.engine.predict import PredictorRef
 from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
@@ -58,12 +58,18 @@ def select(run: Run) -> None:
         )
 
 
-def ingest(run: Run) -> None:
-    """Images to cutout store."""
+def claim_ingest(run: Run) -> IngestPlan:
+    """Settle what ingest would do; refuse a source that cannot serve, or another than it began with."""
     plan = make_ingest_plan(run.job.images, targets=run.targets, run_dir=run.directory.folder, seed=run.job.job.seed)
     plan.check()
     inputs = asdict(run.job.images) | {"targets": plan.targets.digest, "seed": run.job.job.seed}
     claim_inputs(run.directory.folder, "ingest", inputs)
+    return plan
+
+
+def ingest(run: Run) -> None:
+    """Images to cutout store."""
+    plan = claim_ingest(run)
     create_store(plan.store.folder, plan.store.layout)
     missing = plan.missing_blocks()
     if missing or not plan.store.is_finished:

@@ -150,6 +150,11 @@ class ImageSettings:
         """How much of the middle of a source file is kept."""
         return self.crop_pix if self.crop_pix is not None else self.input_size
 
+    @property
+    def needs_decoder(self) -> bool:
+        """Whether each worker has a process beside it that decodes FITS."""
+        return self._reads_flux and self.source != "array"
+
     def framing(self) -> Framing:
         """Return the size rule."""
         return Framing(size_pix=self.size_pix, size_rule=self.size_rule, pixel_scale_arcsec=self.pixel_scale_arcsec)

@@ -28,6 +28,8 @@ from skymetal.engine.store import STORE, CutoutStore
 WORKER_BYTES = 400 << 20
 """What a worker process holds without any image: Python, Dask, Arrow, astropy."""
 ROWS_INSPECTED_AT_ONCE = 64
+DECODER_BYTES = 600 << 20
+"""What the decoder's process holds while it cuts from three bricks of 3600 × 3600 pixels; it is killed at 4 GiB."""
 SHARDS_IN_MEMORY = 3
 """The pixels, their compressed bytes (no larger), and room for the codec."""
 
@@ -40,11 +42,12 @@ class IngestPlan:
     targets: TargetList
     source: ImageSource
     framing: Framing
+    decoder_bytes: int = 0
 
     @property
     def worker_bytes(self) -> int:
         """How much memory one task needs at most, its worker process included; it does not grow with the survey."""
-        return WORKER_BYTES + SHARDS_IN_MEMORY * self.store.layout.shard_bytes
+        return WORKER_BYTES + self.decoder_bytes + SHARDS_IN_MEMORY * self.store.layout.shard_bytes
 
     @property
     def store_bytes(self) -> int:
@@ -96,6 +99,7 @@ def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, run_dir: F
         targets=targets,
         source=make_source(settings, run_dir=run_dir.path, seed=seed),
         framing=settings.framing(),
+        decoder_bytes=DECODER_BYTES if settings.needs_decoder else 0,
     )
 
 

@@ -23,6 +23,7 @@ from skymetal.engine.pixels import ImageSpec
 
 ATTRIBUTE = "skymetal"
 """The group attribute that records a store's layout."""
+GROUP_METADATA = "zarr.json"
 _FORMAT = 2
 
 
@@ -78,7 +79,7 @@ def array_metadata(layout: StoreLayout) -> dict[str, bytes]:
     memory = MemoryStore()
     group = zarr.create_group(memory, attributes={ATTRIBUTE: layout.to_json()})
     _create_images(group, layout, layout.num_targets)
-    return {key: _get(memory, key) for key in ("zarr.json", "images/zarr.json")}
+    return {key: _get(memory, key) for key in (GROUP_METADATA, "images/zarr.json")}
 
 
 def encode_shard(layout: StoreLayout, images_NHWC: NDArray[Any]) -> bytes:

@@ -24,7 +24,15 @@ from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.pixels import ImageSpec
-from skymetal.engine.shard import ATTRIBUTE, StoreLayout, array_metadata, checksums, decode_shard, encode_shard
+from skymetal.engine.shard import (
+    ATTRIBUTE,
+    GROUP_METADATA,
+    StoreLayout,
+    array_metadata,
+    checksums,
+    decode_shard,
+    encode_shard,
+)
 
 STORE = "store.zarr"
 MANIFEST = "manifest.json"
@@ -226,7 +234,7 @@ def open_store(path: Path) -> CutoutStore:
     """Open a finished store; raise InputError where there is none, or where ingest has not ended."""
     folder = Folder(path)
     try:
-        attributes = json.loads(folder.read("zarr.json"))["attributes"][ATTRIBUTE]
+        attributes = json.loads(folder.read(GROUP_METADATA))["attributes"][ATTRIBUTE]
         store = CutoutStore(folder, StoreLayout.from_json(attributes))
     except FileNotFoundError:
         raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.storage import Folder, digest
 from skymetal.catalogs.targets import TargetList
-from skymetal.engine.shard import ATTRIBUTE, StoreLayout, checksums, decode_shard
+from skymetal.engine.shard import ATTRIBUTE, GROUP_METADATA, StoreLayout, array_metadata, checksums, decode_shard
 from skymetal.engine.store import MANIFEST, CutoutStore, receipt_name, shard_name
 
 
@@ -36,13 +36,13 @@ def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
     """
     folder = Folder(path)
     try:
-        layout = StoreLayout.from_json(json.loads(folder.read("zarr.json"))["attributes"][ATTRIBUTE])
+        layout = StoreLayout.from_json(json.loads(folder.read(GROUP_METADATA))["attributes"][ATTRIBUTE])
     except FileNotFoundError:
         raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise InputError(
-            f"{path}/zarr.json is damaged, or another version's ({first_line(error)}); restore it from a copy, or "
-            f"delete it and run `skymetal ingest`, which writes it again and keeps every shard"
+            f"{path}/{GROUP_METADATA} is damaged, or another version's ({first_line(error)}); "
+            "`skymetal store repair` with the run directory writes it again and keeps every shard"
         ) from error
     if targets is not None and layout.targets_digest != targets.digest:
         raise InputError(f"the store {path} was made for another target list than {targets.path}")
@@ -52,12 +52,12 @@ def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
 def verify(store: CutoutStore, targets: TargetList | None, *, num_threads: int) -> Iterator[tuple[int, list[Damage]]]:
     """Check every byte that the store's readers rely on; yield (galaxies looked at, damages found) as it goes.
 
-    Where the store's own description is damaged, its shards are not looked at: repair that first. Without the target
-    list, galaxies whose receipt is lost cannot be named.
+    Where the store's own description is damaged, and the store was opened by it, its shards are not looked at. Without
+    the target list, galaxies whose receipt is lost cannot be named.
     """
     damages = _verify_metadata(store)
     yield 0, damages
-    if any(damage.file == "zarr.json" for damage in damages):
+    if any(damage.file == GROUP_METADATA for damage in damages) and not _layout_is_known(store):
         return  # it says how the shards are laid out: against a wrong layout each of them would look damaged
     with ThreadPoolExecutor(num_threads) as pool:
         # A few shards at a time: memory does not grow with the store.
@@ -101,6 +101,15 @@ def _verify_metadata(store: CutoutStore) -> list[Damage]:
         except (KeyError, RuntimeError, ValueError) as error:
             damages.append(Damage(file=MANIFEST, what=f"damaged: {first_line(error)}"))
     return damages
+
+
+def _layout_is_known(store: CutoutStore) -> bool:
+    """Tell whether the layout is the one that the store was finished with, wherever it was read from."""
+    try:
+        expected = json.loads(store.folder.read(MANIFEST))["metadata"][GROUP_METADATA]
+        return bool(digest(array_metadata(store.layout)[GROUP_METADATA]) == expected)
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
 
 
 def _known_ids(store: CutoutStore, targets: TargetList | None, index: int) -> NDArray[np.int64] | None:
