@@ -80,6 +80,14 @@ def encode_parquet(table: pa.Table, *, row_group_size: int | None = None) -> byt
     return buffer.getvalue()
 
 
+def decode_parquet(data: bytes) -> pa.Table:
+    """Return the table of a small Parquet file in memory; raise OSError or ValueError for what is none.
+
+    In this thread alone: Arrow's own threads, where a process that has only just read ends, can abort it.
+    """
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
 def commit_part(folder: Folder, index: int, table: pa.Table, *, num_quarantined: int, run_digest: str) -> PartReceipt:
     """Write one part and its receipt; doing it twice is harmless.
 
@@ -138,7 +146,7 @@ def read_part(folder: Folder, receipt: PartReceipt) -> pa.Table:
             f"{folder}/{receipt.file} is damaged: it is not what its receipt says; "
             "delete it and run `skymetal score` again"
         )
-    return pq.read_table(pa.BufferReader(data))
+    return decode_parquet(data)
 
 
 def write_manifest(folder: Folder, num_blocks: int, *, run_digest: str) -> Manifest:

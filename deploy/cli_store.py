@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +17,7 @@ from skymetal.deploy.run import open_run
 from skymetal.deploy.run_directory import TARGETS
 from skymetal.engine.store import STORE, CutoutStore, open_store
 from skymetal.engine.summary import summarise_store
-from skymetal.engine.verify import Damage, clear_damage, open_damaged_store, verify
+from skymetal.engine.verify import Damage, open_damaged_store, put_back, set_aside, verify
 
 MAX_IDS_SHOWN = 3
 
@@ -82,17 +81,17 @@ def repair(run_dir: Path) -> None:
     steps = import_module("skymetal.deploy.steps")  # imported once there is something to do: torch takes seconds
     with open_run(job) as run:
         opened = steps.claim_ingest(run).store
+        put_back(opened)  # of a repair that was killed
         damages = _look_over(opened, run.targets)
         for damage in damages:
             say(f"repair: {damage.file} ({damage.what})")
-        clear_damage(opened, damages)
-        steps.run_steps(run, ["ingest"])
+        with set_aside(opened, damages):
+            steps.run_steps(run, ["ingest"])
 
 
 def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:
     found: list[Damage] = []
-    num_threads = len(os.sched_getaffinity(0))
-    looked_at = verify(opened, targets, num_threads=num_threads)
+    looked_at = verify(opened, targets)
     for _, damages in track(
         looked_at, title="verify", total=opened.num_targets, unit="galaxies", amount=lambda item: item[0]
     ):

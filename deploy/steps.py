@@ -26,8 +26,8 @@ from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation import evaluate
 from skymetal.deploy.run import Run
-from skymetal.engine.ingest import ingest as ingest_targets
 from skymetal.engine.ingest import IngestPlan, make_ingest_plan, quarantined
+from skymetal.engine.ingest import ingest as ingest_targets
 from skymetal.engine.predict import PredictorRef
 from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,12 @@ def unit_vectors(ra: Any, dec: Any) -> NDArray[np.float64]:
     """Return (..., 3) of positions in degrees."""
     lon, lat = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+def separation_arcsec(ra: float, dec: float, ra0: float, dec0: float) -> float:
+    """Return the angle between two positions in degrees."""
+    chord = float(np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(ra0, dec0)))
+    return 3600 * math.degrees(2 * math.asin(min(chord / 2, 1.0)))
 
 
 def gnomonic(ra: Any, dec: Any, ra0: Any, dec0: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

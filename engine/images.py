@@ -22,7 +22,7 @@ SOURCES = ("folder", "fits", "mosaic", "array", *SERVICES, "simulated")
 DTYPES = ("uint8", "float32")
 MAX_SHARD_BYTES = 4 << 30
 MAX_BANDS = 8
-_PATTERNS = {"folder": "{object_id}.jpg", "fits": "{object_id}.fits", "mosaic": "*-{band}*.fits*"}
+_PATTERNS = {"folder": "{object_id}.jpg", "fits": "{object_id}.fits"}
 _STRETCHES = {"sdss": "sdss-jpeg", "legacy": "legacy-jpeg", "simulated": "asinh"}
 _BANDS = {"legacy": ("z", "r", "g")}
 
@@ -66,6 +66,11 @@ class ImageSettings:
             raise InputError(f"[images] source must be one of {', '.join(SOURCES)}, got {self.source!r}")
         if self.source in ("folder", "fits", "mosaic", "array") and not self.folder:
             raise InputError(f"[images] folder is missing; name where source = {self.source!r} finds its images")
+        if self.source == "mosaic" and not self.pattern:
+            raise InputError(
+                "[images] pattern is missing; name the frames of one band each, as in 'frame-{band}-*.fits.bz2' or "
+                "'{brickname}/legacysurvey-{brickname}-image-{band}.fits.fz'"
+            )
         self._fill_in()
         self._check_pixels()
         self._check_sizes()

@@ -28,6 +28,7 @@ from skymetal.engine.store import STORE, CutoutStore
 WORKER_BYTES = 400 << 20
 """What a worker process holds without any image: Python, Dask, Arrow, astropy."""
 ROWS_INSPECTED_AT_ONCE = 64
+SCALE_TOLERANCE = 0.01
 DECODER_BYTES = 600 << 20
 """What the decoder's process holds while it cuts from three bricks of 3600 × 3600 pixels; it is killed at 4 GiB."""
 SHARDS_IN_MEMORY = 3
@@ -121,13 +122,14 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
     flags_N = np.zeros(stop - start, np.int32)
     sources, reasons = [], []
     for row, cutout in zip(range(stop - start), plan.source.read(targets), strict=True):
-        if cutout.pixels is not None:
+        reason = cutout.reason or _wrong_scale(cutout.pixel_scale_arcsec, expected=scale_N[row])
+        if not reason:
             images_NHWC[row] = cutout.pixels
         if cutout.pixel_scale_arcsec is not None:
             scale_N[row] = cutout.pixel_scale_arcsec
         flags_N[row] = cutout.flags
         sources.append(cutout.source)
-        reasons.append(cutout.reason)
+        reasons.append(reason)
     for first in range(0, stop - start, ROWS_INSPECTED_AT_ONCE):
         rows_here = slice(first, first + ROWS_INSPECTED_AT_ONCE)
         _inspect(images_NHWC[rows_here], first, flags_N, reasons, spec.bands)
@@ -145,6 +147,13 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
         }
     )
     return _receipt(index, plan.store.write_block(index, images_NHWC, rows))
+
+
+def _wrong_scale(told: float | None, *, expected: float) -> str:
+    """Return a reason where the image itself tells another scale than the size rule gives."""
+    if told is None or np.isnan(expected) or abs(told / expected - 1) <= SCALE_TOLERANCE:
+        return ""
+    return f"wrong scale: {told:.4g} arcsec/pixel by its WCS, {expected:.4g} by the size rule"
 
 
 def _inspect(
@@ -169,15 +178,17 @@ def _copies(images_NHWC: NDArray[Any], targets: pa.Table, reasons: list[str]) ->
     """
     object_id = targets["object_id"].to_pylist()
     group = targets["group_id"].to_pylist() if "group_id" in targets.column_names else object_id
-    first: dict[int, int] = {}
-    copies: dict[int, int] = {}
+    alike: dict[int, list[int]] = {}
     for row, reason in enumerate(reasons):
-        if reason:
-            continue
-        other = first.setdefault(google_crc32c.value(images_NHWC[row].tobytes()), row)
-        if group[other] != group[row] and np.array_equal(images_NHWC[other], images_NHWC[row]):
-            copies[row] = object_id[other]
-            copies.setdefault(other, object_id[row])
+        if not reason:
+            alike.setdefault(google_crc32c.value(images_NHWC[row].tobytes()), []).append(row)
+    copies: dict[int, int] = {}
+    for rows in alike.values():
+        for row in rows:
+            others = (other for other in rows if group[other] != group[row])
+            other = next((other for other in others if np.array_equal(images_NHWC[other], images_NHWC[row])), None)
+            if other is not None:
+                copies[row] = object_id[other]
     return copies
 
 

@@ -83,14 +83,10 @@ def array_metadata(layout: StoreLayout) -> dict[str, bytes]:
 
 
 def encode_shard(layout: StoreLayout, images_NHWC: NDArray[Any]) -> bytes:
-    """Return a shard's bytes; the last shard of a store is filled up with zeros."""
+    """Return a shard's bytes; the last shard of a store has fewer chunks, its last chunk is filled up with zeros."""
     memory = MemoryStore()
     array = _create_images(zarr.create_group(memory), layout, layout.shard_size)
-    if len(images_NHWC) < layout.shard_size:
-        num_missing = layout.shard_size - len(images_NHWC)
-        filling = np.zeros((num_missing, *layout.image_spec.frame), images_NHWC.dtype)
-        images_NHWC = np.concatenate([images_NHWC, filling])
-    array[...] = images_NHWC
+    array[: len(images_NHWC)] = images_NHWC
     return _get(memory, "images/c/0/0/0/0")
 
 

@@ -7,7 +7,6 @@ that its receipt binds to its object_id.
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, first_line
-from skymetal.catalogs.parts import encode_parquet
+from skymetal.catalogs.parts import decode_parquet, encode_parquet
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.pixels import ImageSpec
@@ -114,7 +112,8 @@ class CutoutStore:
     def done_blocks(self) -> set[int]:
         """Return the shards that have a receipt and a file."""
         names = self.folder.names("receipts/*.parquet")
-        done = (int(name.removeprefix("receipts/").removesuffix(".parquet")) for name in names)
+        stems = (name.removeprefix("receipts/").removesuffix(".parquet") for name in names)
+        done = (int(stem) for stem in stems if stem.isdecimal())
         return {index for index in done if self.folder.exists(shard_name(index))}
 
     def is_done(self, index: int) -> bool:
@@ -129,31 +128,38 @@ class CutoutStore:
         """
         crcs = checksums(rows["object_id"].to_numpy(), images_NHWC)
         receipt = rows.append_column("crc32c", pa.array(crcs)).select(_RECEIPT_SCHEMA.names).cast(_RECEIPT_SCHEMA)
-        data = encode_parquet(receipt)
-        name = receipt_name(index)
-        before = digest(self.folder.read(name)) if self.folder.exists(name) else None
-        if before is None and self.is_finished:
-            before = self._receipt_digests[index]
-        if before is not None and digest(data) != before:
+        shard, record = encode_shard(self.layout, images_NHWC), encode_parquet(receipt)
+        if self._recorded_digest(index) not in (None, digest(record)):  # asked last, just before anything is replaced
             raise RuntimeError(
                 f"the images of shard {index} are not those that {self.folder} recorded when it was first ingested: "
                 "the source has changed; restore it, or ingest into another [job] run_dir"
             )
-        self.folder.write(shard_name(index), encode_shard(self.layout, images_NHWC))
-        commit_receipt(self.folder, name, data)
+        self.folder.write(shard_name(index), shard)
+        try:
+            commit_receipt(self.folder, receipt_name(index), record)
+        except RuntimeError:
+            self.folder.remove(shard_name(index))  # the other's shard was replaced: it is to be made again
+            raise
         return receipt
 
-    def read_receipt(self, index: int) -> pa.Table:
+    def _recorded_digest(self, index: int) -> str | None:
+        """Return the digest of a shard's receipt as it was recorded, if it ever was."""
+        if self.folder.exists(receipt_name(index)):
+            return digest(self.folder.read(receipt_name(index)))
+        return self._receipt_digests[index] if self.is_finished else None
+
+    def read_receipt(self, index: int, *, by_manifest: bool = True) -> pa.Table:
         """Return a shard's receipt: object_id, crc32c, is_stored, ingest_flags, pixel_scale_arcsec, source, reason.
 
-        Raises RuntimeError, naming the file, where it is missing or damaged.
+        Raises RuntimeError, naming the file, where it is missing or damaged, or, in a finished store, not what the
+        manifest says; a manifest that is itself damaged can be left out of it.
         """
         name = receipt_name(index)
         try:
             data = self.folder.read(name)
-            if self.is_finished and digest(data) != self._receipt_digests[index]:
+            if by_manifest and self.is_finished and digest(data) != self._receipt_digests[index]:
                 raise ValueError("it is not what the store's manifest says")
-            table = pq.read_table(io.BytesIO(data))
+            table = decode_parquet(data)
             start, stop = self.layout.rows(index)
             if table.num_rows != stop - start or not table.schema.equals(_RECEIPT_SCHEMA):
                 raise ValueError("it has other rows or columns than a receipt")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,9 @@ from skymetal.catalogs.storage import Folder, digest
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.shard import ATTRIBUTE, GROUP_METADATA, StoreLayout, array_metadata, checksums, decode_shard
 from skymetal.engine.store import MANIFEST, CutoutStore, receipt_name, shard_name
+
+MAX_THREADS = 4
+SET_ASIDE = "set-aside"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,34 +54,64 @@ def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
     return CutoutStore(folder, layout)
 
 
-def verify(store: CutoutStore, targets: TargetList | None, *, num_threads: int) -> Iterator[tuple[int, list[Damage]]]:
+def verify(store: CutoutStore, targets: TargetList | None) -> Iterator[tuple[int, list[Damage]]]:
     """Check every byte that the store's readers rely on; yield (galaxies looked at, damages found) as it goes.
 
-    Where the store's own description is damaged, and the store was opened by it, its shards are not looked at. Without
-    the target list, galaxies whose receipt is lost cannot be named.
+    Up to four threads work, each with a few shards in memory. Where the store's own description is damaged, and the
+    store was opened by it, its shards are not looked at. Without the target list, galaxies whose receipt is lost cannot
+    be named.
     """
     damages = _verify_metadata(store)
     yield 0, damages
+    by_manifest = not any(damage.file == MANIFEST for damage in damages)
     if any(damage.file == GROUP_METADATA for damage in damages) and not _layout_is_known(store):
         return  # it says how the shards are laid out: against a wrong layout each of them would look damaged
+    num_threads = min(len(os.sched_getaffinity(0)), MAX_THREADS)
     with ThreadPoolExecutor(num_threads) as pool:
         # A few shards at a time: memory does not grow with the store.
         for first in range(0, store.num_blocks, 4 * num_threads):
             indices = range(first, min(first + 4 * num_threads, store.num_blocks))
             known = [_known_ids(store, targets, index) for index in indices]  # an open Parquet file is for one thread
-            for index, damages in zip(indices, pool.map(partial(_verify_block, store), indices, known), strict=True):
+            for index, damages in zip(
+                indices, pool.map(partial(_verify_block, store, by_manifest), indices, known), strict=True
+            ):
                 start, stop = store.layout.rows(index)
                 yield stop - start, damages
 
 
-def clear_damage(store: CutoutStore, damages: Iterable[Damage]) -> None:
-    """Remove damaged files, so that ingest makes exactly these again."""
+@contextmanager
+def set_aside(store: CutoutStore, damages: Iterable[Damage]) -> Iterator[None]:
+    """Take damaged files out of the way, so that ingest makes exactly these again.
+
+    What the block did not make again is put back at its end: a shard with one bad galaxy is better than none.
+    """
     for damage in damages:
         path = store.folder.path / damage.file
-        if path.is_dir() and not path.is_symlink():
+        for parent in path.relative_to(store.folder.path).parents:
+            if (store.folder.path / parent).is_file():
+                (store.folder.path / parent).unlink()  # a file where a folder should be
+        if path.is_file() and not path.is_symlink():
+            aside = store.folder.path / SET_ASIDE / damage.file
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside)
+        elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        put_back(store)
+
+
+def put_back(store: CutoutStore) -> None:
+    """Return what a repair had set aside and nobody made again; the rest of it is deleted."""
+    root = store.folder.path / SET_ASIDE
+    for aside in [path for path in root.rglob("*") if path.is_file()]:
+        original = store.folder.path / aside.relative_to(root)
+        if not original.exists():
+            aside.replace(original)
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def _verify_metadata(store: CutoutStore) -> list[Damage]:
@@ -119,14 +154,14 @@ def _known_ids(store: CutoutStore, targets: TargetList | None, index: int) -> ND
     return object_id_N
 
 
-def _verify_block(store: CutoutStore, index: int, known: NDArray[np.int64] | None) -> list[Damage]:
+def _verify_block(store: CutoutStore, by_manifest: bool, index: int, known: NDArray[np.int64] | None) -> list[Damage]:
     if not store.is_finished and not store.is_done(index):
         return []  # not yet ingested is not damaged
     start, stop = store.layout.rows(index)
     damages = []
     expected = None
     try:
-        receipt = store.read_receipt(index)
+        receipt = store.read_receipt(index, by_manifest=by_manifest)
         expected = receipt["crc32c"].to_numpy()
         if known is None:
             known = receipt["object_id"].to_numpy()

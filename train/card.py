@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import tomli_w
 import torch
 
 import skymetal
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.parts import encode_parquet
+from skymetal.catalogs.parts import decode_parquet, encode_parquet
 from skymetal.catalogs.schema import PERCENTILES
 from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec, Normalisation
@@ -74,7 +73,7 @@ class EnsembleCard:
         data = (self.path / OUT_OF_FOLD).read_bytes()
         if digest(data) != self.out_of_fold_sha256:
             raise damaged_file(self.path / OUT_OF_FOLD)
-        return pq.read_table(pa.BufferReader(data))
+        return decode_parquet(data)
 
 
 def write_ensemble(plan: TrainPlan) -> EnsembleCard:
@@ -212,4 +211,4 @@ def _read_predictions(folder: Folder, receipt: MemberReceipt) -> pa.Table:
             f"{folder}/{receipt.predictions_file} is damaged: its digest is not its receipt's; "
             f"delete fold{receipt.fold}.json and train again"
         )
-    return pq.read_table(pa.BufferReader(data))
+    return decode_parquet(data)

@@ -96,8 +96,10 @@ def fetch_sample(folder: Folder, *, num_rows: int, url: str) -> Path:
         try:
             data = fetch_patiently(address, limits=_LIMITS, user_agent=agent).body
         except FetchFailed as error:
+            words = _words(error.body)
             raise InputError(
-                f"SkyServer at {url} gave no sample: {printable(str(error))}; run the same command again later, or "
+                f"SkyServer at {url} gave no sample: {printable(str(error))}"
+                f"{f', and says {words!r}' if words else ''}; run the same command again later, or "
                 "make the table with `skymetal select --sql` and CasJobs"
             ) from error
         _refuse_words(data, url)

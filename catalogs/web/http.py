@@ -13,6 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,13 +29,17 @@ from skymetal.catalogs.web.pace import Pacer
 MAX_REDIRECTS = 5
 MAX_RETRY_AFTER_S = 300.0
 PIECE_BYTES = 1 << 16
+ERROR_BODY_BYTES = 1 << 12
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_AGAIN = (408, 425, 429)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """How long to wait and how much to take: deadline_s a try, total_s over all tries and the pauses between them."""
+    """How long to wait and how much to take: deadline_s a try, total_s over all tries and the pauses between them.
+
+    Waiting for a turn does not count.
+    """
 
     max_bytes: int = 16 << 20
     deadline_s: float = 30.0
@@ -53,16 +58,26 @@ class Fetched:
 
 
 class FetchFailed(RuntimeError):
-    """No usable answer. is_final: asking again is useless. status is that of the HTTP answer, if there was one."""
+    """No usable answer. is_final: asking again is useless. status is that of the HTTP answer, if there was one.
+
+    body is how the page of an error begins.
+    """
 
     def __init__(
-        self, reason: str, *, is_final: bool = False, status: int | None = None, retry_after_s: float | None = None
+        self,
+        reason: str,
+        *,
+        is_final: bool = False,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        body: bytes = b"",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_final = is_final
         self.status = status
         self.retry_after_s = retry_after_s
+        self.body = body
 
 
 def fetch(url: str, *, limits: FetchLimits, user_agent: str) -> Fetched:
@@ -97,10 +112,13 @@ def fetch_patiently(
     """
     stopping = stopping or threading.Event()
     end = time.monotonic() + limits.total_s
-    failure = FetchFailed(f"timed out: no turn to ask in {limits.total_s:g} s")
+    failure = FetchFailed("stopped: nobody waits for the answer")
     for attempt in range(limits.attempts):
-        if pacer and not pacer.wait(patience_s=end - time.monotonic(), stopping=stopping):
-            break
+        if pacer:
+            start = time.monotonic()
+            if not pacer.wait(stopping):
+                break
+            end += time.monotonic() - start
         try:
             fetched = fetch(url, limits=limits, user_agent=user_agent)
             complaint = accept(fetched.body) if accept else ""
@@ -185,8 +203,13 @@ def _refuse_headers(response: HTTPResponse, max_bytes: int) -> None:
     if status != 200:
         phrase = HTTPStatus(status).phrase.lower() if status in HTTPStatus._value2member_map_ else "unknown status"
         is_final = 400 <= status < 500 and status not in _TRY_AGAIN
-        retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
-        raise FetchFailed(f"HTTP {status}: {phrase}", is_final=is_final, status=status, retry_after_s=retry_after_s)
+        raise FetchFailed(
+            f"HTTP {status}: {phrase}",
+            is_final=is_final,
+            status=status,
+            retry_after_s=_retry_after_s(response.headers.get("Retry-After", "")),
+            body=_read_error(response),
+        )
     lengths = response.headers.get_all("Content-Length", [])
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     transfer = response.headers.get_all("Transfer-Encoding", [])
@@ -199,6 +222,15 @@ def _refuse_headers(response: HTTPResponse, max_bytes: int) -> None:
     if lengths and (len(lengths[0]) > 15 or int(lengths[0]) > max_bytes):
         reason = f"too large: {_shown(lengths[0])} bytes announced, at most {max_bytes} are taken"
         raise FetchFailed(reason, is_final=True, status=status)
+
+
+def _read_error(response: HTTPResponse) -> bytes:
+    """Return how an error's page begins; one that breaks off makes no other error of it."""
+    body = b""
+    with suppress(OSError, HTTPException, ValueError):
+        while piece := response.read1(ERROR_BODY_BYTES - len(body)):
+            body += piece
+    return body
 
 
 def _read_body(response: HTTPResponse, wire: Wire, max_bytes: int) -> bytes:

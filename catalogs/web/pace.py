@@ -24,6 +24,7 @@ NUM_FAILURES = 20
 """So many galaxies in a row, and it is the service that is down."""
 MAX_SKEW_S = 60.0
 MAX_AHEAD_S = 3600.0
+QUEUE_PAUSE_S = 60.0
 MAX_RECOVERY_S = 300.0
 RECOVERY_TURNS = 64
 LOCK_PATIENCE_S = 30.0
@@ -33,7 +34,7 @@ _own_threads = threading.Lock()
 
 
 class ServiceDown(RuntimeError):
-    """A host has failed so many times in a row that asking on is useless."""
+    """A host does not answer, or refuses us, whatever galaxy it is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,26 +54,26 @@ class Pacer:
         """The file that holds the host's state."""
         return self.folder / f"pace-{re.sub(r'[^a-zA-Z0-9.-]', '_', self.host)}.json"
 
-    def wait(self, *, patience_s: float, stopping: threading.Event | None = None) -> bool:
-        """Take a turn and sleep until it has come; False where that would take longer, or once ``stopping`` is set."""
+    def wait(self, stopping: threading.Event | None = None) -> bool:
+        """Take a turn and sleep until it has come, however long that is; False once ``stopping`` is set."""
         stopping = stopping or threading.Event()
         interval = 1 / self.requests_per_second
-        end = time.monotonic() + patience_s
         turn: float | None = None
         while not stopping.is_set():
             with self._state() as state:
                 now = time.time()
                 if turn is None or turn < state.held_until:  # the first time, or all were told to wait meanwhile
                     turn = max(state.next_turn, now)
-                    if turn - now > end - time.monotonic():
-                        return False
-                    state.next_turn = turn + interval
+                    if turn > now + MAX_AHEAD_S:  # a file with turns so far ahead would be taken for damaged
+                        turn = None
+                    else:
+                        state.next_turn = turn + interval
                 # Who overslept a turn must not start together with the one after it.
-                start = max(turn, state.started + interval)
+                start = now + QUEUE_PAUSE_S if turn is None else max(turn, state.started + interval)
                 if start <= now:
                     state.started = now
                     return True
-            stopping.wait(min(start - now, MAX_AHEAD_S))
+            stopping.wait(start - now)
         return False
 
     def hold(self, seconds: float) -> None:
@@ -85,20 +86,22 @@ class Pacer:
         """Count a galaxy that could not be had for a reason that is the service's."""
         with self._state() as state:
             state.num_failures += 1
-            state.reason = printable(reason)[:100]
+            # ASCII, since the record has a fixed length and JSON writes any other character as six.
+            state.reason = printable(reason).encode("ascii", errors="replace").decode()[:100]
 
     def succeeded(self) -> None:
         """Count a galaxy that was answered: whatever failed before, the service is up."""
         with self._state() as state:
             state.num_failures = 0
 
-    def check(self) -> None:
-        """Raise ServiceDown where NUM_FAILURES galaxies in a row have failed."""
+    def check(self, num_failures: int = NUM_FAILURES) -> None:
+        """Raise ServiceDown where so many galaxies in a row have failed."""
         with self._state() as state:
-            if state.num_failures >= NUM_FAILURES:
+            if state.num_failures >= num_failures:
+                count = "a galaxy" if state.num_failures == 1 else f"{state.num_failures} galaxies in a row"
                 raise ServiceDown(
-                    f"{self.host} failed for {state.num_failures} galaxies in a row, the last time with "
-                    f"{state.reason!r}; what was downloaded is kept: run the same command again later"
+                    f"{self.host} failed for {count}, the last time with {state.reason!r}; it is down, cannot be "
+                    "reached from here, or refuses to serve you"
                 )
 
     def reset(self) -> None:

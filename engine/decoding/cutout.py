@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,18 @@ from skymetal.catalogs.errors import printable
 from skymetal.catalogs.fits.header import Hdu
 from skymetal.catalogs.flags import Flag
 from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, no_data_as_nan, open_fits, read_pixels
-from skymetal.engine.decoding.wcs import pixel_scale_arcsec
+from skymetal.engine.decoding.wcs import make_wcs, pixel_scale_arcsec, pixel_sides_arcsec, to_sky
+from skymetal.engine.footprint import separation_arcsec
 from skymetal.engine.framing import resample
 from skymetal.engine.quality import inspect_coverage
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    """One band of a cutout, the bottom row first, and the header it stands under."""
+
+    pixels_HW: NDArray[Any]
+    cards: dict[str, Any]
 
 
 def read_cutout(
@@ -28,18 +38,26 @@ def read_cutout(
     input_size_pix: int,
     crop_pix: int,
     size_pix: int,
+    place: tuple[float, float, float] | None,
 ) -> Iterator[Answer]:
     """Yield one answer: flux (size_pix, size_pix, C), row 0 on top; fields flags, reason, scale_arcsec.
 
     paths are one file a band, or one file that holds them all. The middle crop_pix of input_size_pix are kept.
+    place (ra, dec, how many of the stored pixels it may be off) is where an image that has a WCS must be centred.
     """
-    planes, scale = [], None
+    images: list[_Image] = []
     if len(paths) == len(bands) > 1:
         for path, band in zip(paths, bands, strict=True):
-            (plane,), scale = _read_bands(path, [band], [band], input_size_pix)
-            planes.append(plane)
+            images += _read_bands(path, [band], [band], input_size_pix)
     else:
-        planes, scale = _read_bands(paths[0], bands, file_bands, input_size_pix)
+        images = _read_bands(paths[0], bands, file_bands, input_size_pix)
+    if place is not None:
+        for cards in [image.cards for image in images if str(image.cards.get("CTYPE1")).startswith("RA--")]:
+            _check_place(
+                cards, *place[:2], input_size_pix=input_size_pix, max_offset_pix=place[2] * crop_pix / size_pix
+            )
+    scale = pixel_scale_arcsec(images[0].cards)
+    planes = [image.pixels_HW for image in images]
     flux_CHW = no_data_as_nan(np.stack(planes)[:, ::-1])
     left = (input_size_pix - crop_pix) / 2
     inside = slice(math.floor(left), math.ceil(left + crop_pix))
@@ -49,9 +67,7 @@ def read_cutout(
     yield fields, None if reason else resample(flux_CHW, box=box, size_pix=size_pix)
 
 
-def _read_bands(
-    path: str, bands: Sequence[str], file_bands: Sequence[str], size_pix: int
-) -> tuple[list[NDArray[Any]], float | None]:
+def _read_bands(path: str, bands: Sequence[str], file_bands: Sequence[str], size_pix: int) -> list[_Image]:
     with open_fits(Path(path)) as (file, images):
         is_cube = len(image_shape(images[0])) > 2
         images = (
@@ -63,9 +79,17 @@ def _read_bands(
         numbers = [_find(names, band) for band in bands]
         if is_cube:
             cube = read_pixels(file, images[0])
-            return [cube[number] for number in numbers], pixel_scale_arcsec(images[0].cards)
-        planes = [read_pixels(file, images[number]) for number in numbers]
-        return planes, pixel_scale_arcsec(images[numbers[0]].cards)
+            return [_Image(pixels_HW=cube[number], cards=images[0].cards) for number in numbers]
+        return [_Image(pixels_HW=read_pixels(file, images[number]), cards=images[number].cards) for number in numbers]
+
+
+def _check_place(cards: dict[str, Any], ra: float, dec: float, *, input_size_pix: int, max_offset_pix: float) -> None:
+    """Raise Unsuitable where the middle of an image lies elsewhere on the sky; max_offset_pix are the image's own."""
+    wcs = make_wcs(cards)
+    middle = (input_size_pix - 1) / 2
+    distance = separation_arcsec(*to_sky(wcs, middle, middle), ra, dec)
+    if not distance <= max_offset_pix * max(pixel_sides_arcsec(wcs)):
+        raise Unsuitable(f"wrong galaxy: its WCS is centred {distance:.1f} arcsec away")
 
 
 def _check_size(hdu: Hdu, size_pix: int) -> None:

@@ -64,6 +64,15 @@ def to_pixels(wcs: WCS, ra: Sequence[float], dec: Sequence[float]) -> NDArray[np
         raise Unsuitable(f"bad WCS: wcslib refuses it, {type(error).__name__}") from error
 
 
+def to_sky(wcs: WCS, x: float, y: float) -> tuple[float, float]:
+    """Return the position of a pixel, counted as above; NaN beyond the projection."""
+    try:
+        ra, dec = wcs.all_pix2world(x, y, 0)
+    except Exception as error:
+        raise Unsuitable(f"bad WCS: wcslib refuses it, {type(error).__name__}") from error
+    return float(ra), float(dec)
+
+
 def pixel_scale_arcsec(cards: dict[str, Any]) -> float | None:
     """Return the size of a pixel, or None where the header does not tell one that is believable."""
     matrix = _matrix(cards)

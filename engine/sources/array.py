@@ -117,7 +117,7 @@ class ArraySource:
         if self.bands != self._file_bands:
             picture_HWC = picture_HWC[:, :, order]
         if self.crop_pix == self.input_size_pix == self.framing.size_pix:
-            return Cutout(pixels=picture_HWC, source=source)
+            return Cutout(pixels=picture_HWC.copy(), source=source)  # a view would keep the whole span in memory
         image = Image.fromarray(np.ascontiguousarray(picture_HWC))
         pixels_HWC = crop_picture(image, crop_pix=self.crop_pix, size_pix=self.framing.size_pix)
         return Cutout(pixels=pixels_HWC, source=source)

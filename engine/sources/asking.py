@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from skymetal.catalogs.web.http import FetchFailed, FetchLimits, fetch_patiently
-from skymetal.catalogs.web.pace import Pacer
+from skymetal.catalogs.web.pace import NUM_FAILURES, Pacer, ServiceDown
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.downloads import Downloads
 from skymetal.engine.sources.pictures import Unsuitable
@@ -19,16 +21,18 @@ NUM_THREADS = 4
 """Slow replies must not leave turns unused."""
 MAX_AHEAD = 64
 AHEAD_BYTES = 64 << 20
-# Refusals that concern us, not the one galaxy.
-_REFUSED = (401, 403, 407)
+# Of a service that is down or refuses us. Any other status says something of the one galaxy.
+_OUTAGE = (401, 403, 407, 429, 502, 503, 504)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """One galaxy's request, or the reason why it cannot be made."""
+    """The request for the galaxy at ra and dec, or the reason why it cannot be made."""
 
     object_id: int
     url: str
+    ra: float = math.nan
+    dec: float = math.nan
     reason: str = ""
 
 
@@ -37,7 +41,7 @@ class Desk:
     """Where the threads of one worker ask.
 
     complaint says why an answer is worth another try, "" to one that is good or would be the same again. make turns
-    an answer, which is kept in the file, into the cutout of a request; it may raise Unsuitable.
+    an answer, which is kept in the file, into the cutout of a wish; it may raise Unsuitable.
     """
 
     kept: Downloads
@@ -45,9 +49,10 @@ class Desk:
     limits: FetchLimits
     user_agent: str
     complaint: Callable[[bytes], str]
-    make: Callable[[bytes, Path, str], Cutout]
+    make: Callable[[bytes, Path, Wish], Cutout]
     _stopping: threading.Event = field(default_factory=threading.Event)
     _has_failed: bool = False
+    _answered_url: str = ""
 
     def serve(self, wishes: Iterable[Wish], *, cutout_bytes: int) -> Iterator[Cutout]:
         """Yield a cutout for each wish, in order. Raises ServiceDown in an outage; asks no more once it is closed."""
@@ -62,7 +67,7 @@ class Desk:
             while ahead:
                 yield ahead.popleft().result()
             if self._has_failed:
-                self.pacer.check()  # galaxies that fell to an outage must not be recorded as quarantined
+                self._check(1)  # galaxies that fell to an outage must not be recorded as quarantined
         finally:
             self._stopping.set()
             pool.shutdown(cancel_futures=True)
@@ -71,34 +76,61 @@ class Desk:
         try:
             if wish.reason:
                 raise Unsuitable(wish.reason)
-            data = self.kept.read(wish.object_id, wish.url, max_bytes=self.limits.max_bytes)
-            path = self.kept.folder.path / self.kept.name(wish.object_id)
-            return self.make(data or self._fetch(wish), path, wish.url)
+            data = self.kept.read(wish.object_id, wish.url, max_bytes=self.limits.max_bytes) or self._fetch(wish)
+            self._answered_url = wish.url
+            return self.make(data, self.kept.folder.path / self.kept.name(wish.object_id), wish)
         except (Unsuitable, FetchFailed) as error:
             return Cutout(pixels=None, source=wish.url, reason=str(error))
 
     def _fetch(self, wish: Wish) -> bytes:
-        self.pacer.check()
+        self._check(NUM_FAILURES)
         try:
-            fetched = fetch_patiently(
-                wish.url,
-                limits=self.limits,
-                user_agent=self.user_agent,
-                pacer=self.pacer,
-                accept=self.complaint,
-                stopping=self._stopping,
-            )
+            data = self._ask(wish.url)
         except FetchFailed as failure:
             if not self._stopping.is_set():
                 self._count(failure)
             raise
-        self.pacer.succeeded()
-        return self.kept.write(wish.object_id, wish.url, fetched.body)
+        self._count(None)
+        return self.kept.write(wish.object_id, wish.url, data)
 
-    def _count(self, failure: FetchFailed) -> None:
-        """Tell the service's failures, which may be an outage, from its word that it does not have this galaxy."""
-        if failure.is_final and failure.status is not None and failure.status not in _REFUSED:
-            self.pacer.succeeded()
-        else:
+    def _ask(self, url: str) -> bytes:
+        return fetch_patiently(
+            url,
+            limits=self.limits,
+            user_agent=self.user_agent,
+            pacer=self.pacer,
+            accept=self.complaint,
+            stopping=self._stopping,
+        ).body
+
+    def _count(self, failure: FetchFailed | None) -> None:
+        if failure is not None and _may_be_outage(failure):
             self._has_failed = True
             self.pacer.failed(failure.reason)
+        else:
+            self._has_failed = False
+            self.pacer.succeeded()
+
+    def _check(self, num_failures: int) -> None:
+        """Raise ServiceDown where so many galaxies in a row have failed, unless the service is found to be up."""
+        try:
+            self.pacer.check(num_failures)
+        except ServiceDown:
+            if not self._is_up():
+                raise
+
+    def _is_up(self) -> bool:
+        """Ask again for a galaxy that was answered: those left of a shard begun before may all fail for ever."""
+        if not self._answered_url:
+            return False
+        try:
+            self._ask(self._answered_url)
+        except FetchFailed as failure:
+            if _may_be_outage(failure):
+                return False
+        self.pacer.succeeded()
+        return True
+
+
+def _may_be_outage(failure: FetchFailed) -> bool:
+    return failure.status is None or failure.status in _OUTAGE

@@ -15,6 +15,7 @@ from typing import Any
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import refuse_other_inputs
 from skymetal.catalogs.storage import Folder, digest
+from skymetal.engine.sources.pictures import Unsuitable
 
 REQUEST = "request.json"
 _SEAL = re.compile(rb"skymetal ([0-9a-f]{24}) ([0-9a-f]{24})")
@@ -64,7 +65,7 @@ class Downloads:
         return data if seal and seal[0] == _make_seal(data[: seal.start()] + data[seal.end() :], url) else None
 
     def write(self, object_id: int, url: str, data: bytes) -> bytes:
-        """Keep an answer; return it with its seal, as it was written."""
+        """Keep an answer; return it with its seal, as it was written. Raises Unsuitable where there is no place."""
         place = _place_in_fits if self.ending == "fits" else _place_in_jpeg
         before, after = place(data)
         sealed = before + _make_seal(before + after, url) + after
@@ -86,7 +87,7 @@ def _place_in_fits(data: bytes) -> tuple[bytes, bytes]:
     cards = [data[at : at + _CARD_BYTES] for at in range(0, min(len(data), _MAX_HEADER_BYTES), _CARD_BYTES)]
     end = next((number for number, card in enumerate(cards) if card.rstrip() == b"END"), None)
     if end is None:
-        raise ValueError("a FITS file needs an END card")
+        raise Unsuitable(f"unusual header: no END card in its first {_MAX_HEADER_BYTES >> 10} KiB")
     rest = data[-(-(end + 1) * _CARD_BYTES // _BLOCK_BYTES) * _BLOCK_BYTES :]
     # CHECKSUM covers the header, which is about to change; DATASUM stays true.
     before = b"".join(card for card in cards[:end] if not card.startswith(b"CHECKSUM=")) + b"COMMENT "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.flux import FluxCutout, parse_answer, refused, render_cutout
 from skymetal.engine.sources.pattern import FilePattern
+
+MAX_OFFSET = 0.1
+"""How far from its galaxy a file may be centred, as a share of the width that is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,8 @@ class FitsSource:
         pattern = FilePattern(self.pattern)
         bands = self.bands if "band" in pattern.columns else self.bands[:1]
         shown = pattern.names(targets, band="{band}")
-        for source, *names in zip(shown, *(pattern.names(targets, band=band) for band in bands), strict=True):
+        names_by_band = (pattern.names(targets, band=band) for band in bands)
+        for source, (ra, dec), *names in zip(shown, _positions(targets), *names_by_band, strict=True):
             paths = [Path(self.folder) / name for name in names if name is not None]
             if source is None or len(paths) != len(names):
                 yield Cutout(
@@ -72,6 +77,8 @@ class FitsSource:
                 input_size_pix=self.input_size_pix,
                 crop_pix=self.crop_pix,
                 size_pix=self.framing.size_pix,
+                ra=ra,
+                dec=dec,
             )
             yield render_cutout(cutout, source=source, rendering=self.rendering)
 
@@ -84,8 +91,16 @@ def read_fits_cutout(
     input_size_pix: int,
     crop_pix: int,
     size_pix: int,
+    ra: float | None = None,
+    dec: float | None = None,
+    max_offset_pix: float | None = None,
 ) -> FluxCutout:
-    """Return the flux of one galaxy, from one file or from a file a band, decoded by this process's decoder."""
+    """Return the flux of one galaxy, from one file or from a file a band, decoded by this process's decoder.
+
+    An image with a WCS must be centred on (ra, dec), where these are given, to within max_offset_pix pixels of the
+    cutout that is returned: by default a tenth of its width.
+    """
+    max_offset_pix = MAX_OFFSET * size_pix if max_offset_pix is None else max_offset_pix
     arguments = {
         "paths": [str(path) for path in paths],
         "bands": list(bands),
@@ -93,6 +108,7 @@ def read_fits_cutout(
         "input_size_pix": input_size_pix,
         "crop_pix": crop_pix,
         "size_pix": size_pix,
+        "place": None if ra is None or dec is None else [ra, dec, max_offset_pix],
     }
     shape = (size_pix, size_pix, len(bands))
     try:
@@ -100,6 +116,15 @@ def read_fits_cutout(
     except Undecodable as error:
         return refused(error)
     return parse_answer(fields, flux_HWC)
+
+
+def _positions(targets: pa.Table) -> list[tuple[float | None, float | None]]:
+    """Return every row's ra and dec; None for both where one is unknown."""
+    if not {"ra", "dec"} <= set(targets.column_names):
+        return [(None, None)] * targets.num_rows
+    rows = zip(*(targets[name].cast(pa.float64()).to_pylist() for name in ("ra", "dec")), strict=True)
+    known = ((math.isfinite(math.nan if ra is None or dec is None else ra + dec), ra, dec) for ra, dec in rows)
+    return [(ra, dec) if is_known else (None, None) for is_known, ra, dec in known]
 
 
 def check_folder(folder: str) -> None:

@@ -40,7 +40,7 @@ URLS = {
     (LEGACY, "fits"): "https://www.legacysurvey.org/viewer/fits-cutout",
 }
 SDSS_SIZES_PIX = (64, 2048)
-SDSS_BANDS = ("i", "r", "g")
+PICTURE_BANDS = {SDSS: ("i", "r", "g"), LEGACY: ("z", "r", "g")}
 MAX_REQUESTS_PER_SECOND = 20.0
 # The picture came, and asking again would bring the same one.
 _SETTLED = ("wrong size", "wrong mode")
@@ -84,8 +84,16 @@ class ServiceSource:
             )
         if self.service == LEGACY and not self.layer.replace("-", "").replace(".", "").isalnum():
             raise InputError(f"[images] layer must be that of a Legacy Survey, such as 'ls-dr10', got {self.layer!r}")
-        if self.service == SDSS:
-            self._check_sdss()
+        low, high = SDSS_SIZES_PIX
+        if self.service == SDSS and not low <= self.framing.size_pix <= high:
+            raise InputError(
+                f"[images] size_pix must be {low} to {high} for the SDSS service, got {self.framing.size_pix}"
+            )
+        if self.rendering is None and self.bands != PICTURE_BANDS[self.service]:
+            raise InputError(
+                f"[images] bands of the service's own pictures are {list(PICTURE_BANDS[self.service])}, red first, "
+                f"got {list(self.bands)}; leave bands out"
+            )
 
     def _check_url(self) -> None:
         parts = _split(self._address)
@@ -95,18 +103,6 @@ class ServiceSource:
             )
         if parts.scheme != "https" and not self._is_loopback:
             raise InputError(f"[images] service_url must begin with https, got {printable(self.url)!r}")
-
-    def _check_sdss(self) -> None:
-        low, high = SDSS_SIZES_PIX
-        if not low <= self.framing.size_pix <= high:
-            raise InputError(
-                f"[images] size_pix must be {low} to {high} for the SDSS service, got {self.framing.size_pix}"
-            )
-        if self.bands != SDSS_BANDS:
-            raise InputError(
-                f"[images] bands of the SDSS service's pictures are {list(SDSS_BANDS)}, red first, "
-                f"got {list(self.bands)}; leave bands out"
-            )
 
     @property
     def _ending(self) -> str:
@@ -173,7 +169,7 @@ class ServiceSource:
             elif not math.isfinite(scale):
                 yield Wish(object_id=object_id, url=self._address, reason="no size: petroR90_r is not above 0")
             else:
-                yield Wish(object_id=object_id, url=self._request_url(ra, dec, scale))
+                yield Wish(object_id=object_id, url=self._request_url(ra, dec, scale), ra=ra, dec=dec)
 
     def _request_url(self, ra: float, dec: float, scale: float) -> str:
         query: dict[str, Any] = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}"}
@@ -203,10 +199,10 @@ class ServiceSource:
             return "" if str(unsuitable).partition(":")[0] in _SETTLED else str(unsuitable)
         return ""
 
-    def _make_from_picture(self, data: bytes, path: Path, url: str) -> Cutout:
-        return Cutout(pixels=self._decode(data), source=url)
+    def _make_from_picture(self, data: bytes, path: Path, wish: Wish) -> Cutout:
+        return Cutout(pixels=self._decode(data), source=wish.url)
 
-    def _make_from_fits(self, data: bytes, path: Path, url: str) -> Cutout:
+    def _make_from_fits(self, data: bytes, path: Path, wish: Wish) -> Cutout:
         size_pix = self.framing.size_pix
         cutout = read_fits_cutout(
             [path],
@@ -218,7 +214,7 @@ class ServiceSource:
         )
         if self.rendering is None:
             raise ValueError("FITS needs a rendering")
-        return render_cutout(cutout, source=url, rendering=self.rendering)
+        return render_cutout(cutout, source=wish.url, rendering=self.rendering)
 
 
 def _complain_of_fits(data: bytes) -> str:

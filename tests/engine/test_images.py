@@ -9,12 +9,15 @@ import pytest
 from skymetal.catalogs.errors import InputError
 from skymetal.engine.images import SOURCES, ImageSettings, make_source
 
+PATTERN = "frame-{band}-*.fits"
+
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"source": "folders"}, "source must be one of folder, fits, mosaic, array, sdss, legacy, simulated, got"),
         ({"folder": ""}, "folder is missing; name where source = 'folder' finds its images"),
+        ({"source": "mosaic", "pattern": ""}, "pattern is missing; name the frames of one band each"),
         ({"bands": ("r", "g")}, "bands must name 3 bands"),
         ({"bands": ("r", "g", "r")}, "bands must differ"),
         ({"bands": ("r", "g", "../x")}, "names of letters and digits"),
@@ -37,7 +40,7 @@ from skymetal.engine.images import SOURCES, ImageSettings, make_source
 )
 def test_settings_that_make_no_sense_cannot_exist(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ImageSettings(**{"source": "folder", "folder": "images"} | changes)
+        ImageSettings(**{"source": "folder", "folder": "images", "pattern": PATTERN} | changes)
 
 
 def test_what_the_store_says_follows_from_the_source() -> None:
@@ -45,23 +48,30 @@ def test_what_the_store_says_follows_from_the_source() -> None:
     assert (pictures.bands, pictures.stretch, pictures.dtype) == (("i", "r", "g"), "sdss-jpeg", "uint8")
     legacy = ImageSettings(source="legacy", size_rule="fixed", pixel_scale_arcsec=0.262).spec(survey="legacy")
     assert (legacy.bands, legacy.stretch, legacy.size_rule) == (("z", "r", "g"), "legacy-jpeg", "0.262 arcsec/pixel")
-    lupton = ImageSettings(source="mosaic", folder="frames").spec(survey="sdss")
+    lupton = ImageSettings(source="mosaic", folder="frames", pattern=PATTERN).spec(survey="sdss")
     assert lupton.stretch == "lupton Q=8 stretch=0.2 minimum=0 scales=1,1.5,2.5"
-    flux = ImageSettings(source="mosaic", folder="frames", dtype="float32", bands=("r",)).spec(survey="sdss")
+    flux = ImageSettings(source="mosaic", folder="frames", pattern=PATTERN, dtype="float32", bands=("r",)).spec(
+        survey="sdss"
+    )
     assert (flux.stretch, flux.dtype, flux.frame) == ("flux", "float32", (128, 128, 1))
     assert flux.cutout_bytes == 4 * 128 * 128
 
 
 def test_settings_written_out_are_the_same_settings() -> None:
-    settings = ImageSettings(source="mosaic", folder="frames")
-    assert settings.pattern == "*-{band}*.fits*"
+    settings = ImageSettings(source="mosaic", folder="frames", pattern=PATTERN)
+    assert settings.stretch == "lupton"
     assert ImageSettings(**vars(settings)) == settings
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_can_travel_to_a_worker(source: str, tmp_path: Path) -> None:
     folder = "cutouts.zarr" if source == "array" else "images"
-    settings = ImageSettings(source=source, folder=str(tmp_path / folder), contact="astronomer@example.org")
+    settings = ImageSettings(
+        source=source,
+        folder=str(tmp_path / folder),
+        pattern="{object_id}-{band}.fits",
+        contact="astronomer@example.org",
+    )
     made = make_source(settings, run_dir=tmp_path, seed=1)
     assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301
     assert len(pickle.dumps(made)) < 2000

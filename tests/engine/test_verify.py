@@ -13,13 +13,13 @@ from support.stores import LAYOUT, fill, images, rows
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
 from skymetal.engine.store import CutoutStore, create_store, open_store, receipt_name, shard_name
-from skymetal.engine.verify import Damage, clear_damage, open_damaged_store, verify
+from skymetal.engine.verify import Damage, open_damaged_store, set_aside, verify
 
 NUM_SEEDS = 50
 
 
 def damages(store: CutoutStore) -> list[Damage]:
-    return [damage for _, found in verify(store, None, num_threads=2) for damage in found]
+    return [damage for _, found in verify(store, None) for damage in found]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_whole_store_has_no_damage_and_every_galaxy_is_looked_at(whole: Path) -> None:
-    found = list(verify(open_store(whole / "store"), None, num_threads=2))
+    found = list(verify(open_store(whole / "store"), None))
     assert sum(count for count, _ in found) == 20
     assert not any(damage for _, damage in found)
 
@@ -138,10 +138,11 @@ def test_one_flipped_chunk_names_its_galaxies_alone(folder: Folder) -> None:
     folder.write(shard_name(1), bytes(data))
     (damage,) = damages(open_store(folder.path))
     assert damage == Damage(file=shard_name(1), what="damaged: 4 of 8 galaxies", object_id=(1008, 1009, 1010, 1011))
-    clear_damage(store, [damage])
-    assert store.done_blocks() == {0, 2}
-    store.write_block(1, images()[8:16], rows(8, 16))
+    with set_aside(store, [damage]):
+        assert store.done_blocks() == {0, 2}
+        store.write_block(1, images()[8:16], rows(8, 16))
     store.finish()
+    assert not folder.exists("set-aside")
     assert damages(open_store(folder.path)) == []
 
 
@@ -185,8 +186,8 @@ def test_what_stands_in_a_shards_place_never_hangs_a_reader(folder: Folder) -> N
     assert [damage.file for damage in found] == [shard_name(index) for index in range(3)]
     assert "not a regular file" in found[0].what
     assert "at most" in found[2].what
-    clear_damage(store, found)
-    assert store.done_blocks() == set()
+    with set_aside(store, found):
+        assert store.done_blocks() == set()
 
 
 def test_junk_after_a_shard_is_found(folder: Folder) -> None:
@@ -236,3 +237,42 @@ def test_a_shard_not_yet_ingested_is_no_damage_and_a_lost_receipt_is(folder: Fol
     folder.remove(receipt_name(2))
     (damage,) = damages(finished)
     assert damage == Damage(file=receipt_name(2), what="missing")
+
+
+def test_a_flipped_bit_in_the_manifest_costs_the_manifest_alone(folder: Folder) -> None:
+    store = fill(folder)
+    text = folder.read("manifest.json")
+    position = text.index(b'"receipts": [') + 20
+    folder.write("manifest.json", text[:position] + bytes([text[position] ^ 1]) + text[position + 1 :])
+    found = damages(open_store(folder.path))
+    assert [damage.file for damage in found] == ["manifest.json"]
+    with set_aside(store, found):
+        CutoutStore(folder, LAYOUT).finish()
+    assert folder.read("manifest.json") == text
+
+
+def test_a_damaged_shard_that_is_not_made_again_is_put_back(folder: Folder) -> None:
+    fill(folder)
+    data = folder.read(shard_name(1))[:-1]
+    folder.write(shard_name(1), data)
+    store = open_store(folder.path)
+    with pytest.raises(RuntimeError, match="the source has changed"), set_aside(store, damages(store)):
+        store.write_block(1, images()[:8], rows(8, 16))
+    assert folder.read(shard_name(1)) == data
+
+
+def test_a_file_in_the_place_of_a_shards_folder_is_found_and_cleared(folder: Folder) -> None:
+    store = fill(folder)
+    shutil.rmtree(folder.path / "images/c/1")
+    folder.write("images/c/1", b"not a folder")
+    found = damages(open_store(folder.path))
+    assert [damage.file for damage in found] == [shard_name(1)]
+    with set_aside(store, found):
+        store.write_block(1, images()[8:16], rows(8, 16))
+    assert damages(open_store(folder.path)) == []
+
+
+def test_a_receipt_of_a_strange_name_is_no_shards(folder: Folder) -> None:
+    store = fill(folder)
+    folder.write("receipts/000001 (copy).parquet", b"")
+    assert store.done_blocks() == {0, 1, 2}

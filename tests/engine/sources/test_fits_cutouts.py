@@ -22,7 +22,7 @@ from skymetal.catalogs.targets import write_targets
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout
-from skymetal.engine.sources.fits_cutouts import FitsSource
+from skymetal.engine.sources.fits_cutouts import FitsSource, read_fits_cutout
 
 pytestmark = pytest.mark.timeout(60)
 FIXED = {"size_rule": "fixed", "pixel_scale_arcsec": 0.262}
@@ -265,3 +265,74 @@ def test_real_cutouts_are_read_and_the_bad_ones_named(real_data: Path) -> None:
     (cutout,) = source.read(pa.table({"object_id": [1], "name": ["truncated-decals"]}))
     assert cutout.source == "truncated-decals.fits"
     assert cutout.reason == "unreadable FITS: short data: HDU 0 claims 2157312 bytes, 1386164 are there"
+
+
+SKY = {"x": 4.5, "y": 4.5, "scale_arcsec": 0.25}
+KINDS_OF_FILE = ("cube", "extensions", "file a band")
+
+
+def write_placed(folder: Path, kind: str, **sky: Any) -> dict[str, Any]:
+    """Write a galaxy whose last band has this WCS; return the changes to the source that reads it."""
+    cards = sky_cards(**({"ra": 150.0, "dec": 2.0} | SKY | sky))
+    if kind == "cube":
+        (folder / "7.fits").write_bytes(cube_bytes(**cards))
+        return {}
+    right = sky_cards(ra=150.0, dec=2.0, **SKY)
+    headers = [right, right, cards]
+    if kind == "file a band":
+        for plane, band in enumerate("zrg"):
+            (folder / f"7-{band}.fits").write_bytes(image_bytes(CUBE[plane], **headers[plane]))
+        return {"pattern": "{object_id}-{band}.fits"}
+    hdus = [fits.ImageHDU(CUBE[plane], name="zrg"[plane]) for plane in range(3)]
+    for hdu, header in zip(hdus, headers, strict=True):
+        hdu.header.update({name: v.strip("'") if "CTYPE" in name else float(v) for name, v in header.items()})
+    (folder / "7.fits").write_bytes(written(*hdus))
+    return {}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FILE)
+def test_a_file_of_another_place_is_refused(tmp_path: Path, kind: str) -> None:
+    target = pa.table({"object_id": [7], "ra": [150.0], "dec": [2.0]})
+
+    def reason(row: pa.Table = target, **sky: Any) -> str:
+        (cutout,) = make_source(tmp_path, **write_placed(tmp_path, kind, **sky)).read(row)
+        return cutout.reason
+
+    assert reason() == ""
+    assert reason(ra=10.0, dec=-20.0) == "wrong galaxy: its WCS is centred 493197.1 arcsec away"
+    assert reason(ra=-30.0, dec=-2.0) == "wrong galaxy: its WCS is centred 648000.0 arcsec away"
+    # 8 pixels of 0.25 arcsec: 0.2 arcsec are allowed.
+    assert reason(dec=2.0 + 0.19 / 3600) == ""
+    assert reason(dec=2.0 + 0.21 / 3600) == "wrong galaxy: its WCS is centred 0.2 arcsec away"
+    assert reason(x=4.5 + 0.7) == ""
+    assert reason(x=4.5 - 0.9) == "wrong galaxy: its WCS is centred 0.2 arcsec away"
+    assert reason(ra=510.0).startswith("bad WCS: CRVAL is 510")
+    unknown = pa.table({"object_id": [7], "ra": pa.array([None], pa.float64()), "dec": [2.0]})
+    assert reason(unknown, ra=10.0) == ""
+
+
+def test_how_far_a_cutout_may_be_off_is_counted_in_stored_pixels(tmp_path: Path) -> None:
+    (tmp_path / "7.fits").write_bytes(cube_bytes(**sky_cards(ra=150.0, dec=2.0, **SKY)))
+
+    def reason(offset_arcsec: float) -> str:
+        return read_fits_cutout(
+            [tmp_path / "7.fits"],
+            bands=("r",),
+            file_bands=(),
+            input_size_pix=8,
+            crop_pix=6,
+            size_pix=3,
+            ra=150.0,
+            dec=2.0 + offset_arcsec / 3600,
+            max_offset_pix=1,
+        ).reason
+
+    assert reason(0.49) == ""
+    assert reason(0.51) == "wrong galaxy: its WCS is centred 0.5 arcsec away"
+
+
+@pytest.mark.parametrize("types", [{}, {"CTYPE1": "'LINEAR'", "CTYPE2": "'LINEAR'"}])
+def test_a_file_without_a_wcs_is_taken_at_its_name(tmp_path: Path, types: dict[str, str]) -> None:
+    (tmp_path / "7.fits").write_bytes(cube_bytes(**types))
+    (cutout,) = make_source(tmp_path).read(pa.table({"object_id": [7], "ra": [150.0], "dec": [2.0]}))
+    assert cutout.reason == ""
