@@ -28,7 +28,7 @@ class Footprint:
 
 
 class FrameChooser:
-    """Chooses among many footprints."""
+    """Finds among many footprints those that hold a position."""
 
     def __init__(self, footprints: Sequence[Footprint]) -> None:
         self._ra_F = np.array([frame.ra for frame in footprints])
@@ -38,22 +38,23 @@ class FrameChooser:
         self._size_F2 = np.array([(frame.width, frame.height) for frame in footprints])
         self._to_pixels_F23 = np.array([frame.to_pixels for frame in footprints]).reshape(-1, 2, 3)
 
-    def choose(self, ra: float, dec: float, *, tolerance_pix: float = 4.0) -> int | None:
-        """Return which frame holds the position farthest from its edge; the first of equal ones, None if none does.
+    def rank(self, ra: float, dec: float, *, tolerance_pix: float = 4.0) -> list[int]:
+        """Return which frames hold the position, the one first where it is farthest from the edge.
 
         A position up to tolerance_pix beyond an edge counts as held: whoever opens the frame knows exactly.
         """
         if not len(self._ra_F):
-            return None
+            return []
         near = np.flatnonzero(self._axis_F3 @ unit_vectors(ra, dec) >= self._cos_radius_F)
         if not len(near):
-            return None
+            return []
         xi, eta = gnomonic(ra, dec, self._ra_F[near], self._dec_F[near])
         plane_F3 = np.stack([xi, eta, np.ones_like(xi)], axis=-1)
         pixel_F2 = np.einsum("fij,fj->fi", self._to_pixels_F23[near], plane_F3) + 0.5
         distance_F = np.minimum(pixel_F2, self._size_F2[near] - pixel_F2).min(axis=1)
-        best = int(np.argmax(distance_F))
-        return int(near[best]) if distance_F[best] > -tolerance_pix else None
+        order = np.argsort(-distance_F, kind="stable")
+        found: list[int] = near[order[distance_F[order] > -tolerance_pix]].tolist()
+        return found
 
 
 def unit_vectors(ra: Any, dec: Any) -> NDArray[np.float64]:

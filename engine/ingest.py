@@ -19,7 +19,7 @@ from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.framing import Framing
-from skymetal.engine.images import ImageSettings, make_source
+from skymetal.engine.images import SERVICES, ImageSettings, make_source
 from skymetal.engine.quality import inspect_pixels
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.sources import ImageSource
@@ -27,7 +27,12 @@ from skymetal.engine.store import STORE, CutoutStore
 
 WORKER_BYTES = 400 << 20
 """What a worker process holds without any image: Python, Dask, Arrow, astropy."""
+LIKELY_COMPRESSION = 4
+"""No survey's pictures were seen to compress better: what would not even then fit is refused at once."""
 ROWS_INSPECTED_AT_ONCE = 64
+NUM_TRIED = 32
+MIN_ALIKE = 4
+NOT_FOUND = ("no such", "outside", "no file name")
 SCALE_TOLERANCE = 0.01
 DECODER_BYTES = 600 << 20
 """What the decoder's process holds while it cuts from three bricks of 3600 × 3600 pixels; it is killed at 4 GiB."""
@@ -44,6 +49,7 @@ class IngestPlan:
     source: ImageSource
     framing: Framing
     decoder_bytes: int = 0
+    is_local: bool = False
 
     @property
     def worker_bytes(self) -> int:
@@ -58,6 +64,8 @@ class IngestPlan:
     def check(self) -> None:
         """Raise InputError, before any work, where the source cannot serve or the disk cannot hold the store."""
         self.source.check(self.targets)
+        if self.is_local and not self.store.done_blocks():
+            self._try_first_images()
         parent = next(path for path in (self.store.folder.path, *self.store.folder.path.parents) if path.is_dir())
         free = shutil.disk_usage(parent).free
         needed = len(self.missing_blocks()) * self.store.layout.shard_bytes // LIKELY_COMPRESSION
@@ -68,13 +76,20 @@ class IngestPlan:
                 "name a [job] run_dir on a larger disk, or lower [images] size_pix"
             )
 
+    def _try_first_images(self) -> None:
+        """Raise InputError where the first images are all refused for one reason: it is the job's, not theirs."""
+        cutouts = self.source.read(self.targets.read(0, min(NUM_TRIED, self.targets.num_rows)))
+        found = [cutout for cutout in cutouts if not cutout.reason.startswith(NOT_FOUND)]
+        kinds = {cutout.reason.split(":")[0] for cutout in found}
+        if len(found) >= MIN_ALIKE and len(kinds) == 1 and "" not in kinds:
+            raise InputError(
+                f"[images] none of the first {len(found)} images can be used, such as {found[0].source!r}: "
+                f"{found[0].reason}; say what the images are, or mend them"
+            )
+
     def missing_blocks(self) -> list[int]:
         """Return the shards that are not yet written."""
         return sorted(set(range(self.store.num_blocks)) - self.store.done_blocks())
-
-
-LIKELY_COMPRESSION = 4
-"""No survey's pictures were seen to compress better: what would not even then fit is refused at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +115,7 @@ def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, run_dir: F
         targets=targets,
         source=make_source(settings, run_dir=run_dir.path, seed=seed),
         framing=settings.framing(),
+        is_local=settings.source not in (*SERVICES, "simulated"),
         decoder_bytes=DECODER_BYTES if settings.needs_decoder else 0,
     )
 
@@ -174,7 +190,8 @@ def _copies(images_NHWC: NDArray[Any], targets: pa.Table, reasons: list[str]) ->
     """Return the rows whose pixels are another galaxy's, each with that one's id.
 
     Two galaxies never look alike to the last bit: a service that answers with a stock picture, or a file copied under
-    two names, is found so. Rows of one group, within 2″ of each other, may well show the same.
+    two names, is found so where it happens within one shard. Rows of one group, within 2″ of each other, may well show
+    the same.
     """
     object_id = targets["object_id"].to_pylist()
     group = targets["group_id"].to_pylist() if "group_id" in targets.column_names else object_id

@@ -52,9 +52,10 @@ def read_cutout(
     else:
         images = _read_bands(paths[0], bands, file_bands, input_size_pix)
     if place is not None:
-        for cards in [image.cards for image in images if str(image.cards.get("CTYPE1")).startswith("RA--")]:
+        ra, dec, max_offset_pix = place
+        for image in images:
             _check_place(
-                cards, *place[:2], input_size_pix=input_size_pix, max_offset_pix=place[2] * crop_pix / size_pix
+                image.cards, ra, dec, input_size_pix=input_size_pix, max_offset_pix=max_offset_pix * crop_pix / size_pix
             )
     scale = pixel_scale_arcsec(images[0].cards)
     planes = [image.pixels_HW for image in images]
@@ -85,6 +86,8 @@ def _read_bands(path: str, bands: Sequence[str], file_bands: Sequence[str], size
 
 def _check_place(cards: dict[str, Any], ra: float, dec: float, *, input_size_pix: int, max_offset_pix: float) -> None:
     """Raise Unsuitable where the middle of an image lies elsewhere on the sky; max_offset_pix are the image's own."""
+    if not str(cards.get("CTYPE1")).startswith("RA--"):
+        return  # it has no WCS that could tell
     wcs = make_wcs(cards)
     middle = (input_size_pix - 1) / 2
     distance = separation_arcsec(*to_sky(wcs, middle, middle), ra, dec)

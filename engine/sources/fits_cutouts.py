@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ class FitsSource:
 
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Yield one cutout a target; a file that is missing or bad gives its reason."""
+        require_folder(self.folder)
         pattern = FilePattern(self.pattern)
         bands = self.bands if "band" in pattern.columns else self.bands[:1]
         shown = pattern.names(targets, band="{band}")
@@ -80,6 +82,8 @@ class FitsSource:
                 ra=ra,
                 dec=dec,
             )
+            if cutout.reason.startswith("no such file"):
+                require_folder(self.folder)
             yield render_cutout(cutout, source=source, rendering=self.rendering)
 
 
@@ -131,6 +135,19 @@ def check_folder(folder: str) -> None:
     """Raise InputError where the folder does not exist."""
     if not Path(folder).is_dir():
         raise InputError(f"[images] folder {folder} does not exist; name the folder with the image files")
+
+
+def require_folder(folder: str) -> None:
+    """Raise OSError where this machine does not see the images: that is no galaxy's fault."""
+    try:
+        with os.scandir(folder) as entries:
+            is_empty = next(entries, None) is None
+    except OSError as error:
+        raise OSError(
+            f"the folder with the images, {folder}, cannot be read on this machine: {error.strerror}"
+        ) from error
+    if is_empty:
+        raise OSError(f"the folder with the images, {folder}, is empty on this machine; mount its disk here")
 
 
 def refuse_one_name(pattern: FilePattern) -> None:

@@ -16,9 +16,9 @@ from skymetal.engine.decoding.client import Undecodable, shared_decoder
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout
-from skymetal.engine.sources.fits_cutouts import check_folder
+from skymetal.engine.sources.fits_cutouts import check_folder, require_folder
 from skymetal.engine.sources.flux import FluxCutout, parse_answer, refused, render_cutout
-from skymetal.engine.sources.frames import BAND, file_name, frame_index, list_frames
+from skymetal.engine.sources.frames import BAND, file_name, frame_index, keep_index, list_frames
 from skymetal.engine.sources.pattern import FilePattern
 
 
@@ -28,7 +28,9 @@ class MosaicSource:
 
     A pattern with columns names each galaxy's frame (``{brickname}-{band}.fits.fz``). One without, where ``*`` is any
     text (``frame-{band}-*.fits.bz2``), stands for all frames that have every band: of those that hold a galaxy the one
-    is taken where it is farthest from the edge. Each frame is opened once for all of a shard's galaxies.
+    is taken where it is farthest from the edge, or the next best if nothing can be cut from that. Each frame is opened
+    once for all of a shard's galaxies. Where the frames lie is kept in the folder index_folder, if there is one, so
+    that not every process must find out.
     """
 
     folder: str
@@ -36,6 +38,7 @@ class MosaicSource:
     bands: tuple[str, ...]
     framing: Framing
     rendering: Rendering
+    index_folder: str = ""
 
     def check(self, targets: TargetList) -> None:
         """Raise InputError, before any work, where no galaxy can have an image."""
@@ -45,6 +48,7 @@ class MosaicSource:
                 "[images] source = 'mosaic' finds galaxies by position, and the target list has none; "
                 "map ra and dec in [targets] columns"
             )
+        self.framing.check_columns(targets.column_names)
         if len(self.bands) > 1 and BAND not in self.pattern:
             raise InputError(
                 f"[images] pattern must contain {BAND}, which stands for {', '.join(self.bands)}, got {self.pattern!r}"
@@ -78,50 +82,66 @@ class MosaicSource:
         parts = self.pattern.split("/")
         if self.pattern.startswith("/") or ".." in parts or not self.pattern.isprintable():
             raise InputError(f"[images] pattern must stay inside the folder, got {self.pattern!r}")
-        if not list_frames(self.folder, self.pattern, self.bands):
+        names = list_frames(self.folder, self.pattern, self.bands)
+        if not names:
             raise InputError(
                 f"[images] folder {self.folder} has no frame named {self.pattern!r} with all bands of "
                 f"{', '.join(self.bands)}; check folder, pattern and bands"
             )
+        keep_index(self.folder, self.pattern, self.bands, names, self.index_folder)
 
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
         """Yield one cutout a target, frame by frame: a frame is cut when its first galaxy's turn comes."""
+        require_folder(self.folder)
         frames, reasons = self._find_frames(targets)
         rows_of: dict[str, list[int]] = {}
-        for row, (frame, reason) in enumerate(zip(frames, reasons, strict=True)):
+        for row, reason in enumerate(reasons):
             if not reason:
-                rows_of.setdefault(frame, []).append(row)
+                rows_of.setdefault(frames[row][0], []).append(row)
         waiting: dict[int, Cutout] = {}
-        for row, (frame, reason) in enumerate(zip(frames, reasons, strict=True)):
+        for row, reason in enumerate(reasons):
             if reason:
-                yield Cutout(pixels=None, source=frame, reason=reason)
+                yield Cutout(pixels=None, source=frames[row][0], reason=reason)
                 continue
             if row not in waiting:
-                rows = rows_of[frame]
-                for number, cutout in zip(rows, self._cut(frame, targets.take(rows)), strict=True):
-                    waiting[number] = render_cutout(cutout, source=frame, rendering=self.rendering)
+                for number, cutout in self._cut_rows(targets, rows_of[frames[row][0]], frames, rank=0):
+                    if cutout.pixels is not None or number not in waiting:
+                        waiting[number] = cutout
             yield waiting.pop(row)
 
-    def _find_frames(self, targets: pa.Table) -> tuple[list[str], list[str]]:
-        """Return every target's frame, and the reason of those which have none."""
+    def _find_frames(self, targets: pa.Table) -> tuple[list[list[str]], list[str]]:
+        """Return every target's frames, the best first, and the reason of those which have none."""
         named = FilePattern(self.pattern).names(targets, band=BAND) if self._is_named else None
-        index = None if named else frame_index(self.folder, self.pattern, self.bands)
+        index = None if named else frame_index(self.folder, self.pattern, self.bands, self.index_folder)
         frames, reasons = [], []
         positions = (_floats(targets, "ra"), _floats(targets, "dec"), self.framing.pixel_scales(targets))
         for row, (ra, dec, scale) in enumerate(zip(*positions, strict=True)):
-            frame, reason = named[row] if named else None, ""
+            found, reason = [named[row]] if named and named[row] else [], ""
             if not (np.isfinite(ra) and abs(dec) <= 90):
                 reason = f"no position: ra {ra:g}, dec {dec:g}"
             elif not np.isfinite(scale):
                 reason = f"no size: the size rule {self.framing} gives this galaxy no pixel scale"
             elif index is not None:
-                choice = index.chooser.choose(ra, dec)
-                frame, reason = (index.names[choice], "") if choice is not None else (None, index.outside)
-            elif frame is None:
+                found = [index.names[number] for number in index.chooser.rank(ra, dec)]
+                reason = "" if found else index.outside
+            elif not found:
                 reason = "no name: a value of the pattern is missing or is no file name"
-            frames.append(frame or self.pattern)
+            frames.append(found or [self.pattern])
             reasons.append(reason)
         return frames, reasons
+
+    def _cut_rows(
+        self, targets: pa.Table, rows: list[int], frames: list[list[str]], *, rank: int
+    ) -> Iterator[tuple[int, Cutout]]:
+        """Yield rows and their cutouts from the frame that they share; then those that failed, from their next best."""
+        frame = frames[rows[0]][rank]
+        failed: dict[str, list[int]] = {}
+        for row, cutout in zip(rows, self._cut(frame, targets.take(rows)), strict=True):
+            yield row, render_cutout(cutout, source=frame, rendering=self.rendering)
+            if cutout.flux_HWC is None and rank + 1 < len(frames[row]):
+                failed.setdefault(frames[row][rank + 1], []).append(row)
+        for others in failed.values():
+            yield from self._cut_rows(targets, others, frames, rank=rank + 1)
 
     def _cut(self, frame: str, targets: pa.Table) -> Iterator[FluxCutout]:
         """Yield the cutouts of one frame's targets. What fails in the middle fails for the rest of them."""
@@ -140,6 +160,8 @@ class MosaicSource:
                 num_done += 1
                 yield parse_answer(*answer)
         except Undecodable as error:
+            if str(error).startswith("no such file"):
+                require_folder(self.folder)
             for _ in range(targets.num_rows - num_done):
                 yield refused(error)
 

@@ -19,13 +19,13 @@ def frame(ra: float, dec: float) -> Footprint:
     return Footprint(ra=ra, dec=dec, radius_deg=0.05, width=WIDTH, height=HEIGHT, to_pixels=to_pixels)
 
 
-def test_the_frame_that_holds_a_place_farthest_from_its_edge_is_chosen() -> None:
+def test_the_frame_that_holds_a_place_farthest_from_its_edge_comes_first() -> None:
     chooser = FrameChooser([frame(10.0, 0.0), frame(10.008, 0.0), frame(10.0, 0.0)])
-    assert chooser.choose(10.0, 0.0) == 0
-    assert chooser.choose(10.008, 0.0) == 1
-    assert chooser.choose(10.0, 0.0055) is None
-    assert chooser.choose(190.0, 0.0) is None
-    assert FrameChooser([]).choose(10.0, 0.0) is None
+    assert chooser.rank(10.0, 0.0) == [0, 2]
+    assert chooser.rank(10.008, 0.0) == [1, 0, 2]
+    assert chooser.rank(10.0, 0.0055) == []
+    assert chooser.rank(190.0, 0.0) == []
+    assert FrameChooser([]).rank(10.0, 0.0) == []
 
 
 @pytest.mark.parametrize(("ra", "dec"), [(0.0, 30.0), (359.9999, -60.0), (123.0, 89.9999), (17.0, -89.999)])
@@ -40,7 +40,7 @@ def test_neither_the_first_meridian_nor_a_pole_confuses_it(ra: float, dec: float
             np.degrees(np.arctan2(place[1], place[0])) % 360,
             np.degrees(np.arcsin(place[2] / np.hypot(*[np.hypot(*place[:2]), place[2]]))),
         )
-        assert chooser.choose(*there) == 0
+        assert chooser.rank(*there) == [0]
         xi, eta = gnomonic(*there, ra, dec)
         assert (xi, eta) == pytest.approx((x, 0), abs=1e-9)
 
@@ -51,5 +51,5 @@ def test_the_footprint_of_a_file_is_where_its_header_says(tmp_path: Path, ra: fl
     (tmp_path / "f-r-1.fits").write_bytes(image_bytes(np.ones((100, 200), np.float32), **cards))
     index = frame_index(str(tmp_path), "f-{band}-*.fits", ("r",))
     assert index.names == ("f-{band}-1.fits",)
-    assert index.chooser.choose(ra, dec) == 0
-    assert index.chooser.choose(ra, dec - 60 * 0.5 / 3600) is None
+    assert index.chooser.rank(ra, dec) == [0]
+    assert index.chooser.rank(ra, dec - 60 * 0.5 / 3600) == []

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -13,8 +16,10 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.selection.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.targets import TargetList
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.ingest import IngestPlan, ingest_block, make_ingest_plan, quarantined
+from skymetal.engine.sources import Cutout, ImageSource
 from skymetal.engine.store import create_store, open_store
 
 
@@ -147,3 +152,36 @@ def test_a_store_that_cannot_fit_the_disk_is_refused_before_any_work(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(InputError, match=r"needs about .* GiB, but 0\.0 GiB are free there"):
         plan.check()
+
+
+def test_images_that_are_all_of_another_size_are_refused_before_any_work(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, size_pix=24)
+    with pytest.raises(
+        InputError, match=r"none of the first 10 images can be used, such as '1\.png': wrong size"
+    ):
+        plan.check()
+    assert not plan.store.folder.exists()
+
+
+def test_an_image_that_tells_another_scale_than_the_rule_is_quarantined(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, size_rule="fixed", pixel_scale_arcsec=0.262)
+    told = {1: 0.262, 2: 0.2621, 4: 0.396}
+    ingest_all(replace(plan, source=Telling(plan.source, told)))
+    rows = plan.store.read_receipt(0).to_pylist()
+    assert [row["reason"].split(":")[0] for row in rows] == ["", "", "no such file", "wrong scale"]
+    assert [row["pixel_scale_arcsec"] for row in rows] == [0.262, 0.2621, 0.262, 0.396]
+
+
+@dataclass(frozen=True)
+class Telling:
+    """A source whose images tell their scale."""
+
+    inner: ImageSource
+    scales: dict[int, float]
+
+    def check(self, targets: TargetList) -> None:
+        self.inner.check(targets)
+
+    def read(self, targets: pa.Table) -> Iterator[Cutout]:
+        for object_id, cutout in zip(targets["object_id"].to_pylist(), self.inner.read(targets), strict=True):
+            yield replace(cutout, pixel_scale_arcsec=self.scales.get(object_id))
