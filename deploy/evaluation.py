@@ -11,7 +11,7 @@ from skymetal.catalogs.errors import InputError, missing_column
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say
 from skymetal.deploy.run import Run
-from skymetal.engine.store import read_cutouts
+from skymetal.engine.lookup import read_cutouts
 from skymetal.train.evaluate import compare, compare_with_truth, format_comparisons
 from skymetal.train.figures import draw_evaluation
 from skymetal.train.gallery import choose_ranks, draw_gallery

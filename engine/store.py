@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
-from skymetal.catalogs.targets import TargetList
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.shard import (
     ATTRIBUTE,
@@ -249,26 +248,6 @@ def open_store(path: Path) -> CutoutStore:
     if not store.is_finished:
         raise InputError(f"the cutout store {path} is not finished; run `skymetal ingest` again, it resumes")
     return store
-
-
-def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the cutouts (N, H, W, C) of some galaxies by their ids; meant for a few, since it reads whole shards.
-
-    Raises InputError for an id that is no target.
-    """
-    known = targets.read(0, targets.num_rows)["object_id"].to_numpy()
-    order = np.argsort(known)
-    place_N = np.searchsorted(known, object_id_N, sorter=order).clip(max=len(known) - 1)
-    row_N = order[place_N]
-    unknown = object_id_N[known[row_N] != object_id_N]
-    if len(unknown):
-        raise InputError(f"object_id {unknown[0]} is not in {targets.path}")
-    spec, index_N = store.image_spec, row_N // store.layout.shard_size
-    images_NHWC = np.empty((len(row_N), *spec.frame), spec.dtype)
-    for index in np.unique(index_N):
-        block = store.read_block(int(index))
-        images_NHWC[index_N == index] = block.images[row_N[index_N == index] - block.start]
-    return images_NHWC
 
 
 def shard_name(index: int) -> str:

@@ -17,6 +17,8 @@ from skymetal.catalogs.fits.cards import BLOCK, FitsError, parse_cards, read_hea
 MAX_HDUS = 100
 MAX_AXES = 9
 MAX_PIXELS = 1 << 28
+MAX_SKIPPED_BYTES = 64 << 20
+"""How far into a file its first image may begin, where it is unfolded to get there."""
 MAX_FIELDS = 999
 BITPIX = (8, 16, 32, 64, -32, -64)
 COMPRESSIONS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "NOCOMPRESS")
@@ -38,7 +40,7 @@ class Hdu:
     @property
     def kind(self) -> str:
         """The kind of data: IMAGE, BINTABLE, TABLE or another XTENSION."""
-        return "IMAGE" if "SIMPLE" in self.cards else str(self.cards["XTENSION"])
+        return str(self.cards["XTENSION"]) if self.index else "IMAGE"
 
     @property
     def name(self) -> str:
@@ -66,7 +68,7 @@ class Hdu:
         return _shape(self.cards, "Z" if self.is_compressed_image else "")[::-1]
 
 
-def walk_hdus(file: BinaryIO, *, size: int, max_pixels: int = MAX_PIXELS) -> list[Hdu]:
+def walk_hdus(file: BinaryIO, *, size: int) -> list[Hdu]:
     """Return every HDU of the ``size`` bytes of a seekable, uncompressed file.
 
     Raises FitsError where it is not FITS, claims more than it holds, or is of a form that is not read here.
@@ -82,13 +84,13 @@ def walk_hdus(file: BinaryIO, *, size: int, max_pixels: int = MAX_PIXELS) -> lis
         if len(hdus) == MAX_HDUS:
             raise FitsError(f"too many HDUs: more than {MAX_HDUS}")
         file.seek(position)
-        hdu = _read_hdu(file, len(hdus), size=size, max_pixels=max_pixels)
+        hdu = _read_hdu(file, len(hdus), size=size)
         hdus.append(hdu)
         position = hdu.data_start + -(-hdu.data_bytes // BLOCK) * BLOCK
     return hdus
 
 
-def first_image(file: BinaryIO, *, max_skipped_bytes: int = 64 << 20) -> Hdu:
+def first_image(file: BinaryIO) -> Hdu:
     """Return the first image of two axes or more, reading no further than its header.
 
     The file may be a stream that unfolds as it is read; then its size is not known, and not checked.
@@ -96,13 +98,13 @@ def first_image(file: BinaryIO, *, max_skipped_bytes: int = 64 << 20) -> Hdu:
     position = 0
     for index in range(MAX_HDUS):
         file.seek(position)
-        hdu = _read_hdu(file, index, size=sys.maxsize, max_pixels=MAX_PIXELS)
+        hdu = _read_hdu(file, index, size=sys.maxsize)
         if (hdu.is_image or hdu.is_compressed_image) and len(hdu.shape) > 1:
             return hdu
         position = hdu.data_start + -(-hdu.data_bytes // BLOCK) * BLOCK
-        if position > max_skipped_bytes:
+        if position > MAX_SKIPPED_BYTES:
             break
-    raise FitsError(f"no image: none begins in the first {max_skipped_bytes} bytes")
+    raise FitsError(f"no image: none begins in the first {MAX_SKIPPED_BYTES} bytes")
 
 
 def _is_padding(file: BinaryIO) -> bool:
@@ -110,16 +112,16 @@ def _is_padding(file: BinaryIO) -> bool:
     return not file.read(BLOCK).strip(b"\0 ")
 
 
-def _read_hdu(file: BinaryIO, index: int, *, size: int, max_pixels: int) -> Hdu:
+def _read_hdu(file: BinaryIO, index: int, *, size: int) -> Hdu:
     where = f"HDU {index}"
     header = read_header(file, where=where)
     cards = parse_cards(header)
-    keywords = list(cards)
-    if keywords[0] != ("XTENSION" if index else "SIMPLE"):
-        raise FitsError(f"not FITS: {where} begins with {keywords[0]}")
+    first, keywords = "XTENSION" if index else "SIMPLE", list(cards)
+    if keywords[:1] != [first]:
+        raise FitsError(f"not FITS: the first card of {where} is not {first}")
     if keywords[1:3] != ["BITPIX", "NAXIS"]:
-        raise FitsError(f"bad header: BITPIX and NAXIS do not follow {keywords[0]} in {where}")
-    if cards[keywords[0]] is False:
+        raise FitsError(f"bad header: BITPIX and NAXIS do not follow {first} in {where}")
+    if cards[first] is False:
         raise FitsError("not FITS: SIMPLE = F, the file says itself that it does not conform")
     _check_choice(cards, "BITPIX", BITPIX)
     shape = _shape(cards, "")
@@ -133,12 +135,12 @@ def _read_hdu(file: BinaryIO, index: int, *, size: int, max_pixels: int) -> Hdu:
     hdu = Hdu(index=index, cards=cards, header=header, data_start=file.tell(), data_bytes=data_bytes)
     if hdu.kind == "IMAGE":
         _check_integer("PCOUNT", extra, 0, 0)
-        _check_pixels(num_elements, max_pixels)
+        _check_pixels(num_elements)
         _check_scaling(cards)
     elif hdu.kind in ("BINTABLE", "TABLE"):
         _check_table(cards)
     if hdu.is_compressed_image:
-        _check_tiles(cards, max_pixels)
+        _check_tiles(cards)
     there = size - hdu.data_start
     if data_bytes > there:
         raise FitsError(f"short data: {where} claims {data_bytes} bytes, {there} are there")
@@ -166,9 +168,9 @@ def _check_choice(cards: dict[str, Any], name: str, choices: tuple[Any, ...]) ->
         raise FitsError(f"bad header: {name} is {value!r:.40}, which is none of {', '.join(map(str, choices))}")
 
 
-def _check_pixels(num_pixels: int, max_pixels: int) -> None:
-    if num_pixels > max_pixels:
-        raise FitsError(f"too many pixels: {num_pixels}, at most {max_pixels} are read")
+def _check_pixels(num_pixels: int) -> None:
+    if num_pixels > MAX_PIXELS:
+        raise FitsError(f"too many pixels: {num_pixels}, at most {MAX_PIXELS} are read")
 
 
 def _check_scaling(cards: dict[str, Any], prefix: str = "") -> None:
@@ -186,7 +188,7 @@ def _check_table(cards: dict[str, Any]) -> None:
     _check_integer("TFIELDS", cards.get("TFIELDS"), 0, MAX_FIELDS)
 
 
-def _check_tiles(cards: dict[str, Any], max_pixels: int) -> None:
+def _check_tiles(cards: dict[str, Any]) -> None:
     _check_choice(cards, "ZCMPTYPE", COMPRESSIONS)
     _check_choice(cards, "ZBITPIX", BITPIX)
     _check_choice(cards, "ZQUANTIZ", _QUANTISATIONS)
@@ -195,14 +197,14 @@ def _check_tiles(cards: dict[str, Any], max_pixels: int) -> None:
     shape = _shape(cards, "Z")
     if not shape or not all(shape):
         raise FitsError("bad header: the compressed image has no pixels")
-    _check_pixels(math.prod(shape), max_pixels)
+    _check_pixels(math.prod(shape))
     num_tiles = tile_pixels = 1
     for axis, length in enumerate(shape):
         name = f"ZTILE{axis + 1}"
-        tile = _check_integer(name, cards.get(name, 1 if axis else length), 1, max_pixels)
+        tile = _check_integer(name, cards.get(name, 1 if axis else length), 1, MAX_PIXELS)
         num_tiles *= -(-length // tile)
         tile_pixels *= tile
-    _check_pixels(tile_pixels, max_pixels)
+    _check_pixels(tile_pixels)
     _check_integer("NAXIS2", cards["NAXIS2"], num_tiles, num_tiles)
     for number in range(1, MAX_FIELDS):
         parameter = cards.get(f"ZNAME{number}")

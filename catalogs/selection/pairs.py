@@ -45,17 +45,15 @@ class Groups:
         return group_id_N
 
 
-def find_groups(healpix_N: Ints, object_id_N: Ints, *, radius_arcsec: float = RADIUS_ARCSEC) -> Groups:
+def find_groups(healpix_N: Ints, object_id_N: Ints) -> Groups:
     """Group the galaxies whose order-29 indices are given, in ascending order; at most 2″ apart is a friend.
 
     Memory: the two arrays, a few MB, and 16 bytes for every galaxy that has a friend. Raises ValueError for indices
-    out of order and for a radius beyond what neighbouring cells hold.
+    out of order.
     """
-    if not 0.0 < radius_arcsec <= RADIUS_ARCSEC:
-        raise ValueError(f"radius_arcsec must be above 0 and at most {RADIUS_ARCSEC:g}, got {radius_arcsec}")
     if (healpix_N[1:] < healpix_N[:-1]).any():
         raise ValueError("the positions must be in HEALPix order")
-    max_chord = 2.0 * np.sin(np.radians(radius_arcsec / 3600.0) / 2.0)
+    max_chord = 2.0 * np.sin(np.radians(RADIUS_ARCSEC / 3600.0) / 2.0)
     links = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     for start in range(0, len(healpix_N), NUM_ROWS_AT_ONCE):
         found = [(np.empty(0, np.int64), np.empty(0, np.int64))]

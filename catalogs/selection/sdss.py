@@ -17,7 +17,8 @@ from skymetal.catalogs.inputs import claim_inputs
 from skymetal.catalogs.selection.cuts import WU_BOADA_2019, Between, Measured
 from skymetal.catalogs.selection.rows import SENTINEL
 from skymetal.catalogs.storage import Folder, digest
-from skymetal.catalogs.web.http import FetchFailed, FetchLimits, fetch_patiently
+from skymetal.catalogs.web.answers import FetchFailed
+from skymetal.catalogs.web.http import FetchLimits, fetch_patiently
 
 SKYSERVER_URL = "https://skyserver.sdss.org/dr17/SkyServerWS/SearchTools/SqlSearch"
 SKYSERVER_MAX_ROWS = 500_000
@@ -99,7 +100,7 @@ def fetch_sample(folder: Folder, *, num_rows: int, url: str) -> Path:
             words = _words(error.body)
             raise InputError(
                 f"SkyServer at {url} gave no sample: {printable(str(error))}"
-                f"{f', and says {words!r}' if words else ''}; run the same command again later, or "
+                f"{f', and says: {words}' if words else ''}; run the same command again later, or "
                 "make the table with `skymetal select --sql` and CasJobs"
             ) from error
         _refuse_words(data, url)

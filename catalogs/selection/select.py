@@ -20,15 +20,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.inputs import refuse_other_inputs
 from skymetal.catalogs.selection.cuts import apply_cuts, as_removed
+from skymetal.catalogs.selection.kept import Noted, note_tables, refuse_other_selection
 from skymetal.catalogs.selection.pairs import Groups, find_groups
 from skymetal.catalogs.selection.repeats import refuse_repeats, without_repeats
 from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX, conform, with_healpix
 from skymetal.catalogs.selection.settings import TargetSettings as TargetSettings
 from skymetal.catalogs.selection.spill import SpillWriter, merge_spills, read_notes, run_bytes
-from skymetal.catalogs.selection.survey import Survey, find_survey, selection_inputs
+from skymetal.catalogs.selection.survey import Survey, Table, find_survey
 from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.tables import find_tables
 from skymetal.catalogs.targets import TargetList, open_targets, sort_keys, write_sorted_targets
 
 SELECTING = "selecting"
@@ -61,8 +62,8 @@ class _Spill:
 def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) -> Iterator[TableReceipt]:
     """Read the survey tables, apply the cuts and write the target list; yield a receipt a table, the list last.
 
-    A list that is there is checked and kept, and nothing is yielded. The list's bytes depend on the settings and the
-    tables' contents alone. Memory: some 250 MB, up to 1 GB for the largest surveys, and 24 bytes
+    A list that is there is kept, and nothing is yielded; :func:`refuse_other_selection` says what is checked. The
+    list's bytes depend on the settings and the tables' contents alone, not on their names. Memory: some 250 MB, up to 1 GB for the largest surveys, and 24 bytes
     a target. Until the list is there its folder holds about three times as much.
 
     Raises InputError for a table that cannot be read or lacks a column, an unusable object_id or one that names
@@ -71,20 +72,31 @@ def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) ->
     """
     scratch = folder / SELECTING
     if folder.exists(name):
-        targets = open_targets(folder.path / name)
-        inputs = selection_inputs(settings, seed=seed)
-        refuse_other_inputs(targets.selection["inputs"], inputs, where=f"{targets.path} was selected")
+        refuse_other_selection(open_targets(folder.path / name), settings, seed=seed, folder=folder)
     else:
         survey = find_survey(settings, seed=seed, folder=folder)
         schema = survey.unified_schema()
         spills = []
-        for position, path in enumerate(survey.paths):
-            spill = _spill_table(survey, schema, position, scratch)
+        noted: Noted = {}
+        for table in survey.tables:
+            before = table.fingerprint()
+            spill = _spill_table(survey, schema, table, scratch)
             spills.append(spill)
-            yield TableReceipt(path=path, rows_in=spill.rows_in, rows_kept=spill.rows_kept)
+            noted[str(table.path)] = (*before, spill.table_digest)
+            yield TableReceipt(path=table.path, rows_in=spill.rows_in, rows_kept=spill.rows_kept)
+        spills.sort(key=lambda spill: spill.table_digest)  # names that were changed must not change the list
         merged = _merge(survey, spills, schema, scratch)
+        if settings.tables:
+            note_tables(folder, noted)
         _write_list(survey, spills, merged, folder, name)
     shutil.rmtree(scratch.path, ignore_errors=True)
+
+
+def num_tables(settings: TargetSettings, *, folder: Folder, name: str) -> int:
+    """Return how many receipts :func:`select` will yield, for a progress bar: none where the list is there."""
+    if folder.exists(name):
+        return 0
+    return len(find_tables(settings.tables)) if settings.tables else 1
 
 
 def select_all(settings: TargetSettings, *, seed: int, folder: Folder, name: str) -> TargetList:
@@ -94,36 +106,36 @@ def select_all(settings: TargetSettings, *, seed: int, folder: Folder, name: str
     return open_targets(folder.path / name)
 
 
-def _spill_table(survey: Survey, schema: pa.Schema, position: int, scratch: Folder) -> _Spill:
+def _spill_table(survey: Survey, schema: pa.Schema, table: Table, scratch: Folder) -> _Spill:
     """Cut one table and spill what is left of it, unless that was done before."""
-    before = survey.fingerprint(position)
-    table_digest = survey.digest(position)
+    before = table.fingerprint()
+    table_digest = table.digest()
     what = {
         "table": table_digest,
         "settings": [survey.settings.survey, survey.settings.cuts, survey.settings.columns],
         "schema": [(field.name, str(field.type)) for field in schema],
         "method": _METHOD,
     }
-    name = f"{position:06d}-{digest(json.dumps(what, sort_keys=True).encode())[:16]}.parquet"
+    name = f"{digest(json.dumps(what, sort_keys=True).encode())[:32]}.parquet"
     if scratch.exists(name):
         try:
             return _Spill(**json.loads(read_notes(scratch.path / name)[_NOTES]))
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
             scratch.remove(name)  # the disk's doing: files are there whole; make it again
-    where = survey.where(position)
+    where = str(table)
     rows_in = rows_kept = 0
     removed = dict.fromkeys((cut.name for cut in survey.cuts(schema)), 0)
     size = run_bytes(survey.num_bytes)
     with scratch.open_new(name) as file, SpillWriter(file, schema, sort_keys(schema), run_bytes=size) as spill:
-        for table in survey.read(position):
-            ours = survey.prepare(table, where=where, first_row=rows_in)
+        for rows in table.batches():
+            ours = survey.prepare(rows, where=where, first_row=rows_in)
             kept = with_healpix(apply_cuts(survey.cuts(schema), ours, removed))
             spill.add(conform(kept, schema, where=where))
-            rows_in += table.num_rows
+            rows_in += rows.num_rows
             rows_kept += kept.num_rows
         receipt = _Spill(name=name, table_digest=table_digest, rows_in=rows_in, rows_kept=rows_kept, removed=removed)
         spill.finish({_NOTES: json.dumps(dataclasses.asdict(receipt))})
-        if survey.fingerprint(position) != before:
+        if table.fingerprint() != before:
             raise InputError(f"{where} changed while it was read; run the same command again once it is complete")
     return receipt
 
@@ -139,7 +151,7 @@ def _merge(survey: Survey, spills: Sequence[_Spill], schema: pa.Schema, scratch:
     if not scratch.exists(name):
         keys = sort_keys(schema)
         rows = merge_spills(
-            [scratch.path / spill for spill in names], schema, keys, stretch_bytes=run_bytes(survey.num_bytes)
+            [scratch.path / spill for spill in names], schema, keys, range_bytes=run_bytes(survey.num_bytes)
         )
         try:
             write_sorted_targets(scratch, name, without_repeats(rows, keys), schema, selection={})
@@ -200,7 +212,7 @@ def _read_column(targets: TargetList, name: str) -> NDArray[np.int64]:
 def _refuse_emptiness(survey: Survey, spills: Sequence[_Spill]) -> None:
     rows_in = sum(spill.rows_in for spill in spills)
     if not rows_in:
-        what = ", ".join(survey.where(position) for position in range(min(len(spills), 3)))
+        what = ", ".join(map(str, survey.tables[:3]))
         raise InputError(f"the survey table has no rows: {what}; give one with galaxies")
     removed = {cut: sum(spill.removed[cut] for spill in spills) for cut in spills[0].removed}
     why = ", ".join(f"'{cut}' removed {count}" for cut, count in removed.items() if count)

@@ -1,9 +1,9 @@
-"""Sorting more rows than memory holds: sorted runs on disk, then one stretch of the order at a time.
+"""Sorting more rows than memory holds: sorted runs on disk, then one range of the keys at a time.
 
 A spill is a Parquet file of runs: each run, as much as memory should hold, is sorted by the keys and cut into row
-groups, so that a row group spans a narrow stretch of the order and its statistics say which. To merge, the order is
-cut into stretches as large as a run; for each one, the row groups that reach into it are read, filtered and sorted.
-Ties keep the order of the spills. The rows of equal keys are always in one stretch.
+groups, so that a row group spans a narrow range of the keys and its statistics say which. To merge, the order is
+cut into key ranges as large as a run; for each one, the row groups that reach into it are read, filtered and sorted.
+Ties keep the order of the spills. The rows of equal keys are always in one range.
 
 This rather than a database's ORDER BY: names that differ in case only, types and ties come out as they went in, and
 the memory is ours to say.
@@ -73,9 +73,9 @@ class SpillWriter:
 
 
 def run_bytes(total_bytes: int) -> int:
-    """Return how large runs and stretches should be for so much to sort.
+    """Return how large runs and key ranges should be for so much to sort.
 
-    A stretch reads a row group or so of every run, though it needs only a part of it: with runs that grow as the root
+    A range reads a row group or so of every run, though it needs only a part of it: with runs that grow as the root
     of the whole, everything is read a few times over, be it 1 or 20 GB.
     """
     return max(MIN_RUN_BYTES, min(isqrt(total_bytes << 19), MAX_RUN_BYTES))
@@ -94,15 +94,15 @@ def read_notes(path: Path) -> dict[str, str]:
 
 
 def merge_spills(
-    paths: Sequence[Path], schema: pa.Schema, keys: Sequence[str], *, stretch_bytes: int
+    paths: Sequence[Path], schema: pa.Schema, keys: Sequence[str], *, range_bytes: int
 ) -> Iterator[pa.Table]:
-    """Yield the rows of all spills in the order of their keys, a stretch at a time.
+    """Yield the rows of all spills in the order of their keys, a key range at a time.
 
-    Memory: a few times ``stretch_bytes``, and a quarter of a byte a row. Raises OSError for a damaged spill.
+    Memory: a few times ``range_bytes``, and a quarter of a byte a row. Raises OSError for a damaged spill.
     """
     groups = [group for index, path in enumerate(paths) for group in _row_groups(path, index, keys[0])]
-    num_stretches = -(-sum(group.num_bytes for group in groups) // stretch_bytes)
-    bounds = _bounds(paths, groups, keys, num_stretches) if num_stretches > 1 else []
+    num_ranges = -(-sum(group.num_bytes for group in groups) // range_bytes)
+    bounds = _bounds(paths, groups, keys, num_ranges) if num_ranges > 1 else []
     for low, high in pairwise([None, *bounds, None]):
         reaching = [
             group
@@ -149,8 +149,8 @@ def _row_groups(path: Path, spill: int, key: str) -> Iterator[_RowGroup]:
             yield _RowGroup(spill, group, reach.min, reach.max, metadata.total_byte_size)
 
 
-def _bounds(paths: Sequence[Path], groups: Sequence[_RowGroup], keys: Sequence[str], num_stretches: int) -> list[Key]:
-    """Return the keys at which new stretches begin, so that all hold about the same number of rows."""
+def _bounds(paths: Sequence[Path], groups: Sequence[_RowGroup], keys: Sequence[str], num_ranges: int) -> list[Key]:
+    """Return the keys at which new ranges begin, so that all hold about the same number of rows."""
     samples = []
     for spill, members in groupby(groups, key=lambda group: group.spill):
         with _open(paths[spill]) as file:
@@ -159,7 +159,7 @@ def _bounds(paths: Sequence[Path], groups: Sequence[_RowGroup], keys: Sequence[s
                 samples.append(np.stack([table[key].to_numpy()[::ROWS_A_SAMPLE] for key in keys]))
     sample_KS = np.concatenate(samples, axis=1)
     sample_KS = sample_KS[:, np.lexsort(sample_KS[::-1])]
-    places = np.linspace(0, sample_KS.shape[1], num_stretches + 1).astype(int)[1:-1]
+    places = np.linspace(0, sample_KS.shape[1], num_ranges + 1).astype(int)[1:-1]
     return sorted({tuple(int(value) for value in sample_KS[:, place]) for place in places})
 
 

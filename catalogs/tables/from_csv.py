@@ -33,7 +33,8 @@ _WIDER = {
     pa.string(): (),
 }
 """What a column of this type so far may turn out to be; text where none of them serves."""
-_PADDED = r"^\s*[+-]?0[0-9]+\s*$"
+_CODE = r"^\s*[+-]?0[0-9xX]"
+"""0012 and 0x1F, which Arrow reads too, name something; as numbers they would name another."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _LEAST_LONG = 10**15
 _LONG = r"^\s*[+-]?[0-9]{16,}\s*$"
@@ -58,8 +59,8 @@ class _Column:
                 continue
             if values.null_count == len(values):
                 return
-            if pa.types.is_integer(type_) and _any_match(text, _PADDED):
-                break  # 0012 names something; as the number 12 it would name another
+            if pa.types.is_integer(type_) and _any_match(text, _CODE):
+                break
             if self._may_be(type_, values, text):
                 self.type = type_
                 return
@@ -83,7 +84,7 @@ def csv_schema(path: Path) -> pa.Schema:
     """Read the whole file once and return its columns, each with the narrowest type that holds all its values.
 
     In this order: int64, uint64, float64, or bool, or string. An integer of 16 digits or more never becomes a float,
-    and one padded with zeros stays text. Raises ValueError or an Arrow error for what is no CSV table.
+    and one padded with zeros, or hexadecimal, stays text. Raises ValueError or an Arrow error for what is no CSV table.
     """
     header = _read_header(path)
     columns = [_Column() for _ in header.names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,20 +19,22 @@ _COLUMN_BUFFER_BYTES = 1 << 18
 def parquet_schema(path: Path) -> pa.Schema:
     """Return the scalar columns, by the types they are given as; see :func:`_plain_type`.
 
-    Nested columns, lists, bytes and whatever else is not one number, text or time a row are left out, as the vector
-    columns of FITS are.
+    Nested columns, lists and whatever else is not one number, text or time a row are left out, as the vector columns
+    of FITS are. Columns of bytes are read whole here: where all are UTF-8 they are text, which some writers do not
+    say, else they are left out.
     """
     with _open(path) as file:
-        return _plain_schema(file)
+        plain = _plain_schema(file)
+        odd = [field.name for field in file.schema_arrow if _is_bytes(field.type) and not _is_text(file, field.name)]
+    return pa.schema([field for field in plain if field.name not in odd])
 
 
 def parquet_tables(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows, a part of a row group at a time, in the types of ``schema``."""
     with _open(path) as file:
-        if _plain_schema(file) != schema:
+        if [field for field in _plain_schema(file) if field.name in schema.names] != list(schema):
             raise ValueError("its columns changed while it was being read")
-        num_rows = max(1, min(MAX_BATCH_ROWS, BATCH_VALUES // max(1, len(schema))))
-        for batch in file.iter_batches(batch_size=num_rows, columns=schema.names, use_threads=False):
+        for batch in _batches(file, schema.names):
             columns = [_to_plain(batch.column(field.name), field.type) for field in schema]
             yield pa.Table.from_arrays(columns, schema=schema)
 
@@ -39,6 +42,26 @@ def parquet_tables(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
 def _open(path: Path) -> pq.ParquetFile:
     # Through a buffer a column, so that a row group of a gigabyte is not read whole.
     return pq.ParquetFile(path, buffer_size=_COLUMN_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
+
+
+def _batches(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
+    num_rows = max(1, min(MAX_BATCH_ROWS, BATCH_VALUES // max(1, len(names))))
+    return cast(Iterator[pa.RecordBatch], file.iter_batches(batch_size=num_rows, columns=names, use_threads=False))
+
+
+def _is_bytes(type_: pa.DataType) -> bool:
+    if pa.types.is_dictionary(type_):
+        return _is_bytes(type_.value_type)
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_binary_view(type_))
+
+
+def _is_text(file: pq.ParquetFile, name: str) -> bool:
+    for batch in _batches(file, [name]):
+        try:
+            _to_plain(batch.column(name), pa.string())
+        except pa.ArrowInvalid:
+            return False
+    return True
 
 
 def _plain_schema(file: pq.ParquetFile) -> pa.Schema:
@@ -49,12 +72,13 @@ def _plain_schema(file: pq.ParquetFile) -> pa.Schema:
 def _plain_type(type_: pa.DataType) -> pa.DataType | None:
     """Return the type a column is given as, None where it is left out.
 
-    Text of every encoding becomes string, half floats float32, decimals (of duckdb and SQL exports) integers where
-    they are whole and fit, text where they are whole and do not, else float64.
+    Text of every encoding, and bytes, which may be text, become string, half floats float32, decimals (of duckdb and
+    SQL exports) integers where they are whole and fit, text where they are whole and do not, else float64.
     """
     if pa.types.is_dictionary(type_):
         return _plain_type(type_.value_type)
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_):
+    is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    if is_text or _is_bytes(type_):
         return pa.string()
     if pa.types.is_float16(type_):
         return pa.float32()

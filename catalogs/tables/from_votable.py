@@ -22,7 +22,6 @@ from skymetal.catalogs.errors import first_line
 MAX_BYTES = 256 << 20
 MAX_CLAIMED_BYTES = 4 << 30
 """What a header may claim that its table takes in memory; astropy believes it, and allocates."""
-BATCH_ROWS = 1 << 16
 
 _TYPES = {
     "boolean": pa.bool_(),
@@ -79,7 +78,7 @@ def votable_schema(path: Path) -> pa.Schema:
 
 
 def votable_tables(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the rows of the first table, in the types of ``schema``."""
+    """Yield the rows of the first table, all at once, in the types of ``schema``."""
     outline = _outline(path)
     if _schema(outline) != schema:
         raise ValueError("its columns changed while it was being read")
@@ -87,13 +86,11 @@ def votable_tables(path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
     if outline.num_rows not in (None, len(array)):
         raise ValueError(f"it is cut short: its table says nrows = {outline.num_rows}, but {len(array)} are there")
     positions = [k for k, attributes in enumerate(outline.fields) if _type(attributes) is not None]
-    for start in range(0, len(array), BATCH_ROWS):
-        rows = array[start : start + BATCH_ROWS]
-        columns = [
-            _values(rows[array.dtype.names[position]], field.type)
-            for position, field in zip(positions, schema, strict=True)
-        ]
-        yield pa.Table.from_arrays(columns, schema=schema)
+    columns = [
+        _values(array[array.dtype.names[position]], field.type)
+        for position, field in zip(positions, schema, strict=True)
+    ]
+    yield pa.Table.from_arrays(columns, schema=schema)
 
 
 def _outline(path: Path) -> _Outline:

@@ -53,10 +53,9 @@ def read_cutout(
         images = _read_bands(paths[0], bands, file_bands, input_size_pix)
     if place is not None:
         ra, dec, max_offset_pix = place
-        for image in images:
-            _check_place(
-                image.cards, ra, dec, input_size_pix=input_size_pix, max_offset_pix=max_offset_pix * crop_pix / size_pix
-            )
+        max_offset_pix *= crop_pix / size_pix
+        for cards in {id(image.cards): image.cards for image in images}.values():  # the planes of a cube share theirs
+            _check_place(cards, ra, dec, input_size_pix=input_size_pix, max_offset_pix=max_offset_pix)
     scale = pixel_scale_arcsec(images[0].cards)
     planes = [image.pixels_HW for image in images]
     flux_CHW = no_data_as_nan(np.stack(planes)[:, ::-1])

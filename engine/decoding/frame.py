@@ -126,7 +126,7 @@ def _cut(
         side_x, side_y = pixel_sides_arcsec(plane.wcs)
         half_x, half_y = (size_pix * scale_arcsec / side / 2 for side in (side_x, side_y))
         if 2 * max(half_x, half_y) > MAX_BOX_PIX:
-            return _refused(f"too large: the cutout would be {2 * half_x:.0f} pixels of the frame wide")
+            return _refused(f"too large: the cutout would be {2 * half_x:.4g} pixels of the frame wide")
         x, y = x + 0.5, y + 0.5
         box = _Box(left=x - half_x, bottom=y - half_y, right=x + half_x, top=y + half_y)
         if min(box.left, box.bottom, width - box.right, height - box.top) < -_EDGE_TOLERANCE_PIX:

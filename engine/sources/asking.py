@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skymetal.catalogs.web.http import FetchFailed, FetchLimits, fetch_patiently
+from skymetal.catalogs.web.answers import FetchFailed
+from skymetal.catalogs.web.http import FetchLimits, fetch_patiently
 from skymetal.catalogs.web.pace import NUM_FAILURES, Pacer, ServiceDown
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.downloads import Downloads

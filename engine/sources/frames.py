@@ -92,9 +92,13 @@ def _index_once(folder: str, pattern: str, bands: tuple[str, ...], index_folder:
 
 
 def keep_index(folder: str, pattern: str, bands: tuple[str, ...], names: Sequence[str], index_folder: str) -> None:
-    """Make the index of the frames and keep it in index_folder, unless it is there: every process needs it."""
+    """Make the index of the frames and keep it in index_folder, unless it is there: every process needs it.
+
+    Frames that could not be read are tried again: a disk may have failed for a while.
+    """
     state = _state(folder, pattern, bands, names)
-    if _load(index_folder, state) is not None:
+    kept = _load(index_folder, state)
+    if kept is not None and not kept.num_unreadable:
         return
     index = asdict(make_index(folder, pattern, bands, names))
     if index_folder:

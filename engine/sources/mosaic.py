@@ -116,7 +116,8 @@ class MosaicSource:
         frames, reasons = [], []
         positions = (_floats(targets, "ra"), _floats(targets, "dec"), self.framing.pixel_scales(targets))
         for row, (ra, dec, scale) in enumerate(zip(*positions, strict=True)):
-            found, reason = [named[row]] if named and named[row] else [], ""
+            name, reason = named[row] if named else None, ""
+            found = [name] if name else []
             if not (np.isfinite(ra) and abs(dec) <= 90):
                 reason = f"no position: ra {ra:g}, dec {dec:g}"
             elif not np.isfinite(scale):

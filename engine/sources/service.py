@@ -42,6 +42,8 @@ URLS = {
 SDSS_SIZES_PIX = (64, 2048)
 PICTURE_BANDS = {SDSS: ("i", "r", "g"), LEGACY: ("z", "r", "g")}
 MAX_REQUESTS_PER_SECOND = 20.0
+MAX_OFFSET_PIX = 1.0
+"""How far from the place that was asked for the middle of a FITS cutout may be."""
 # The picture came, and asking again would bring the same one.
 _SETTLED = ("wrong size", "wrong mode")
 
@@ -211,6 +213,9 @@ class ServiceSource:
             input_size_pix=size_pix,
             crop_pix=size_pix,
             size_pix=size_pix,
+            ra=wish.ra,
+            dec=wish.dec,
+            max_offset_pix=MAX_OFFSET_PIX,
         )
         if self.rendering is None:
             raise ValueError("FITS needs a rendering")

@@ -21,7 +21,7 @@ def frame(ra: float, dec: float) -> Footprint:
 
 def test_the_frame_that_holds_a_place_farthest_from_its_edge_comes_first() -> None:
     chooser = FrameChooser([frame(10.0, 0.0), frame(10.008, 0.0), frame(10.0, 0.0)])
-    assert chooser.rank(10.0, 0.0) == [0, 2]
+    assert chooser.rank(10.0, 0.0) == [0, 2, 1]
     assert chooser.rank(10.008, 0.0) == [1, 0, 2]
     assert chooser.rank(10.0, 0.0055) == []
     assert chooser.rank(190.0, 0.0) == []

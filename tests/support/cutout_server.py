@@ -30,6 +30,7 @@ from PIL import Image
 
 PASSING = {"busy": 0.005, "hiccup": 0.04, "moved": 0.03, "empty": 0.02, "truncated": 0.02, "cut": 0.02, "page": 0.02}
 """What goes wrong the first time a position is asked for; ``moved`` every time."""
+# Two more have to be asked for by name: "down" is 503, and "elsewhere" flux of a place four pixels to the north.
 LASTING = {"broken": 0.005, "missing": 0.005, "black": 0.02, "clipped": 0.01, "slow": 0.01}
 """What goes wrong every time; black and slow answers are whole."""
 FAULTS = PASSING | LASTING
@@ -111,8 +112,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(429, b"", **{"Retry-After": "1"})
         if name in ("hiccup", "broken", "missing"):
             return self.answer(404 if name == "missing" else 500, b"<html>sorry</html>")
+        if name == "down":
+            return self.answer(503, b"<html>sorry</html>")
         if name in ("empty", "page"):
             return self.answer(200, b"" if name == "empty" else b"<!DOCTYPE html><p>maintenance</p>")
+        if name == "elsewhere":
+            query["dec"] = str(float(query["dec"]) + 4 * float(query["pixscale"]) / 3600)
         paint = draw_fits if "bands" in query else draw
         picture = paint(query, size - 1 if name == "clipped" else size, is_black=name == "black")
         if name == "slow":

@@ -195,8 +195,9 @@ def test_a_service_that_fails_is_named_and_nothing_is_kept(
     folder: Folder, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sdss, "_LIMITS", FetchLimits(attempts=2, backoff_s=0.01, deadline_s=5.0))
-    with serve(status, "text/html", b"<p>down</p>") as (url, asked):
-        with pytest.raises(InputError, match=f"SkyServer at {url} gave no sample: HTTP {status}.*select --sql"):
+    with serve(status, "text/html", HTML) as (url, asked):
+        words = r"and says: SQL returned the following error message: Your query <timed out>\\x1b\[31m; run the same"
+        with pytest.raises(InputError, match=f"SkyServer at {url} gave no sample: HTTP {status}: .*, {words}"):
             fetch_sample(folder, num_rows=5, url=url)
         assert len(asked) == (2 if status == 500 else 1)
     assert list(folder.path.iterdir()) == []

@@ -34,18 +34,18 @@ def test_merged_spills_are_the_sorted_whole(tmp_path: Path, num_places: int) -> 
     tables = [make_rows(num, seed, num_places=num_places) for seed, num in enumerate([5000, 0, 1, 9000])]
     paths = [write(tmp_path / f"{n}.parquet", table, 60_000) for n, table in enumerate(tables)]
     assert pq.ParquetFile(paths[3]).num_row_groups > 3
-    pieces = list(merge_spills(paths, tables[0].schema, KEYS, stretch_bytes=40_000))
+    pieces = list(merge_spills(paths, tables[0].schema, KEYS, range_bytes=40_000))
     assert len(pieces) > 5
     assert max(len(piece) for piece in pieces) < 3000
     whole = pa.concat_tables(tables).sort_by([(key, "ascending") for key in KEYS])
     assert pa.concat_tables(pieces).equals(whole)
-    assert pa.concat_tables(merge_spills(paths, tables[0].schema, KEYS, stretch_bytes=1 << 30)).equals(whole)
+    assert pa.concat_tables(merge_spills(paths, tables[0].schema, KEYS, range_bytes=1 << 30)).equals(whole)
 
 
 def test_rows_of_equal_keys_come_in_one_piece_and_in_the_order_of_the_spills(tmp_path: Path) -> None:
     table = pa.table({"sky": np.repeat([3, 1, 2], 400), "id": np.zeros(1200, np.int64), "n": np.arange(1200)})
     paths = [write(tmp_path / "0.parquet", table, 3000), write(tmp_path / "1.parquet", table, 3000)]
-    pieces = [piece for piece in merge_spills(paths, table.schema, KEYS, stretch_bytes=2000) if len(piece)]
+    pieces = [piece for piece in merge_spills(paths, table.schema, KEYS, range_bytes=2000) if len(piece)]
     assert [sorted(set(piece["sky"].to_pylist())) for piece in pieces] == [[1], [2], [3]]
     assert pieces[0]["n"].to_pylist() == [*range(400, 800)] * 2
 
@@ -63,7 +63,7 @@ def test_a_flipped_bit_in_a_spill_is_seen(tmp_path: Path) -> None:
         data[place] ^= 1
         path.write_bytes(data)
         with pytest.raises((OSError, pa.ArrowException)):
-            list(merge_spills([path], make_rows(1, 0).schema, KEYS, stretch_bytes=1 << 20))
+            list(merge_spills([path], make_rows(1, 0).schema, KEYS, range_bytes=1 << 20))
 
 
 def test_runs_grow_as_the_root_of_the_whole_between_their_bounds() -> None:

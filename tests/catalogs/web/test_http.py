@@ -7,6 +7,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from support.cutout_server import start_raw_server
 
 from skymetal.catalogs.web import connection as connection_module
-from skymetal.catalogs.web.http import MAX_RETRY_AFTER_S, Fetched, FetchFailed, FetchLimits, fetch, fetch_patiently
+from skymetal.catalogs.web.answers import ERROR_BODY_BYTES, MAX_RETRY_AFTER_S, FetchFailed
+from skymetal.catalogs.web.http import Fetched, FetchLimits, fetch, fetch_patiently
 from skymetal.catalogs.web.pace import Pacer
 
 pytestmark = pytest.mark.timeout(20)
@@ -145,6 +147,30 @@ def test_what_is_no_answer_is_named_and_may_be_asked_for_again(answer: bytes, re
 def test_asking_again_after_a_clients_error_is_useless_except_for_haste(status: int, is_final: bool) -> None:
     error = failure(sends(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status))
     assert (error.status, error.is_final) == (status, is_final)
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (b"Content-Length: 5\r\n\r\nsorry", b"sorry"),
+        (b"\r\nsorry", b"sorry"),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nso\r\n3\r\nrry\r\n0\r\n\r\n", b"sorry"),
+        (b"Content-Length: 99\r\n\r\nsorry", b"sorry"),
+        (b"Transfer-Encoding: chunked\r\n\r\n5\r\nsorry\r\nxyz", b"sorry"),
+        (b"Content-Length: 0\r\n\r\n", b""),
+        (b"\r\n" + b"x" * 99_999, b"x" * ERROR_BODY_BYTES),
+    ],
+)
+def test_the_page_of_an_error_is_kept_as_far_as_it_came(answer: bytes, body: bytes) -> None:
+    error = failure(sends(b"HTTP/1.1 500 X\r\n" + answer))
+    assert (error.reason, error.status, error.body) == ("HTTP 500: internal server error", 500, body)
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 30\r\n", b"Content-Length: 999999999999\r\n"])
+def test_the_page_of_an_error_that_drips_keeps_the_deadline(length: bytes) -> None:
+    error = failure(drips(b"HTTP/1.1 500 X\r\n" + length + b"\r\n"))
+    assert error.status == 500
+    assert set(error.body) == {ord("x")}
 
 
 def endless(connection: socket.socket) -> None:
@@ -422,21 +448,35 @@ def test_retry_after_is_waited_for_by_everybody(tmp_path: Path) -> None:
         )
         thread.start()
         time.sleep(0.3)
-        assert pacer.wait(patience_s=5)
+        assert pacer.wait()
         assert time.monotonic() - start > 0.9
         thread.join(timeout=5)
     assert time.monotonic() - start < 3
 
 
-def test_a_pause_beyond_the_total_deadline_is_not_begun(tmp_path: Path) -> None:
+def test_waiting_for_a_turn_is_no_failure_however_long(tmp_path: Path) -> None:
+    answers = in_turn(sends(b"HTTP/1.1 500 X\r\n\r\n"), sends(OK + b"Content-Length: 4\r\n\r\ngood"))
+    pacer = Pacer(folder=tmp_path, host="h", requests_per_second=2)
+    assert pacer.wait()
+    limits = replace(LIMITS, total_s=0.3)
+    with start_raw_server(answers) as url:
+        assert fetch_patiently(url, limits=limits, user_agent="test/1", pacer=pacer).body == b"good"
+
+
+def test_a_pause_beyond_the_total_deadline_is_not_begun() -> None:
     start = time.monotonic()
     with start_raw_server(busy_for(100)) as url, pytest.raises(FetchFailed, match="HTTP 503"):
         fetch_patiently(url, limits=LIMITS, user_agent="test/1")
+    assert time.monotonic() - start < 1
+
+
+def test_waiting_for_a_turn_ends_when_the_caller_stops(tmp_path: Path) -> None:
+    stopping = threading.Event()
+    threading.Timer(0.2, stopping.set).start()
     held = Pacer(folder=tmp_path, host="h", requests_per_second=1)
     held.hold(60)
-    with pytest.raises(FetchFailed, match="timed out: no turn to ask in 5 s"):
-        fetch_patiently("http://127.0.0.1:9/", limits=LIMITS, user_agent="test/1", pacer=held)
-    assert time.monotonic() - start < 1
+    with pytest.raises(FetchFailed, match="stopped"):
+        fetch_patiently("http://127.0.0.1:9/", limits=LIMITS, user_agent="test/1", pacer=held, stopping=stopping)
 
 
 def test_a_pause_ends_when_the_caller_stops() -> None:

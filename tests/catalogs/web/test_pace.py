@@ -14,7 +14,7 @@ import pytest
 from support.cutout_server import read_log, start_server
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.web.pace import NUM_FAILURES, Pacer, ServiceDown
+from skymetal.catalogs.web.pace import MAX_AHEAD_S, NUM_FAILURES, RECORD_BYTES, Pacer, ServiceDown
 
 pytestmark = pytest.mark.timeout(30)
 TESTS = Path(__file__).resolve().parent.parent
@@ -37,7 +37,7 @@ def pacer(folder: Path, rate: float = 1000.0, host: str = "sky.example") -> Pace
 def elapsed(pacer: Pacer, turns: int = 1) -> float:
     start = time.monotonic()
     for _ in range(turns):
-        assert pacer.wait(patience_s=20)
+        assert pacer.wait()
     return time.monotonic() - start
 
 
@@ -78,7 +78,7 @@ def test_turns_are_spread_over_threads_of_one_process_too(tmp_path: Path) -> Non
     def ask() -> None:
         own = pacer(tmp_path, rate=50)
         for _ in range(5):
-            assert own.wait(patience_s=10)
+            assert own.wait()
             moments.append(time.time())
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -95,22 +95,22 @@ def test_who_overslept_does_not_start_together_with_the_next(tmp_path: Path) -> 
     own = pacer(tmp_path, rate=10)
     starts = []
     for _ in range(3):
-        assert own.wait(patience_s=5)
+        assert own.wait()
         starts.append(json.loads(own.path.read_bytes())["started"])
     record = json.loads(own.path.read_bytes())
     record["next_turn"] -= 0.3  # as though the last three turns had been taken long ago, and begun late
     own.path.write_bytes(json.dumps(record).encode().ljust(511) + b"\n")
-    assert own.wait(patience_s=5)
+    assert own.wait()
     starts.append(json.loads(own.path.read_bytes())["started"])
     assert all(later - earlier >= 0.0999 for earlier, later in pairwise(starts))
 
 
 def test_hold_pushes_back_those_who_sleep_already(tmp_path: Path) -> None:
     own = pacer(tmp_path, rate=5)
-    own.wait(patience_s=1)
+    own.wait()
     ended: list[float] = []
     start = time.monotonic()
-    sleeper = threading.Thread(target=lambda: own.wait(patience_s=5) and ended.append(time.monotonic() - start))
+    sleeper = threading.Thread(target=lambda: own.wait() and ended.append(time.monotonic() - start))
     sleeper.start()
     time.sleep(0.05)
     pacer(tmp_path, rate=5).hold(0.6)
@@ -118,17 +118,30 @@ def test_hold_pushes_back_those_who_sleep_already(tmp_path: Path) -> None:
     assert 0.6 <= ended[0] < 1.5
 
 
-def test_no_turn_is_taken_that_comes_too_late(tmp_path: Path) -> None:
+def test_waiting_ends_when_the_caller_stops(tmp_path: Path) -> None:
     own = pacer(tmp_path, rate=0.1)
-    assert own.wait(patience_s=1)
-    before = own.path.read_bytes()
-    start = time.monotonic()
-    assert not own.wait(patience_s=1)
-    assert time.monotonic() - start < 0.5
-    assert own.path.read_bytes() == before
+    assert own.wait()
     stopping = threading.Event()
+    threading.Timer(0.2, stopping.set).start()
+    assert not own.wait(stopping)
+
+
+def test_turns_so_far_ahead_that_the_file_would_look_damaged_are_not_taken(tmp_path: Path) -> None:
+    own = pacer(tmp_path, rate=0.001)
+    waiting = []
+    stopping = threading.Event()
+    for _ in range(8):  # 8000 s of turns
+        waiting.append(threading.Thread(target=own.wait, args=(stopping,)))
+        waiting[-1].start()
+    time.sleep(0.3)
     stopping.set()
-    assert not own.wait(patience_s=100, stopping=stopping)
+    for thread in waiting:
+        thread.join()
+    before = own.path.read_bytes()
+    own.check()
+    assert MAX_AHEAD_S / 2 < json.loads(before)["next_turn"] - time.time() <= MAX_AHEAD_S + 1000
+    own.succeeded()
+    assert own.path.read_bytes() == before, "the file was taken for damaged"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +168,7 @@ def test_a_damaged_file_and_a_clock_that_jumped_heal(tmp_path: Path, damage: byt
 
 
 def test_a_worker_killed_at_any_moment_leaves_a_file_that_can_be_read(tmp_path: Path) -> None:
-    code = ASK.replace("for number", "while True: pacer.wait(patience_s=9); pacer.failed('x' * 90)\nfor number")
+    code = ASK.replace("for number", "while True: pacer.wait(); pacer.failed('x' * 90)\nfor number")
     for delay in (0.0, 0.011, 0.023, 0.037):
         child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), "", "0", "1", "1e6"])
         path = pacer(tmp_path, host="127.0.0.1").path
@@ -183,11 +196,21 @@ def test_many_failures_in_a_row_mean_that_the_service_is_down(tmp_path: Path) ->
         pacer(tmp_path).check()
     assert str(caught.value) == (
         "sky.example failed for 20 galaxies in a row, the last time with 'HTTP 503: service unavailable\\\\x1b[2J'; "
-        "what was downloaded is kept: run the same command again later"
+        "it is down, cannot be reached from here, or refuses to serve you"
     )
     pacer(tmp_path, host="other.example").check()
     own.reset()
     own.check()
+
+
+@pytest.mark.parametrize("reason", ["not HTTP: " + "é" * 80, "\U0001f300" * 99, "\0" * 99, "\\" * 99, '"' * 99])
+def test_no_reason_outgrows_the_record(tmp_path: Path, reason: str) -> None:
+    own = pacer(tmp_path)
+    own.failed(reason)
+    with pytest.raises(ServiceDown, match="failed for a galaxy, the last time with"):
+        pacer(tmp_path).check(1)
+    assert own.path.stat().st_size == RECORD_BYTES
+    assert elapsed(own) < 1
 
 
 def test_a_disk_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:

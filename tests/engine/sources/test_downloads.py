@@ -9,6 +9,7 @@ from astropy.io import fits
 
 from skymetal.catalogs.storage import Folder
 from skymetal.engine.sources.downloads import Downloads
+from skymetal.engine.sources.pictures import Unsuitable
 
 pytestmark = pytest.mark.timeout(10)
 URL = "https://x.org/?ra=1"
@@ -56,5 +57,5 @@ def test_a_seal_holds_the_request_and_every_byte(tmp_path: Path) -> None:
 
 
 def test_what_has_no_header_cannot_be_sealed(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="needs an END card"):
+    with pytest.raises(Unsuitable, match="unusual header: no END card in its first 256 KiB"):
         Downloads(folder=Folder(tmp_path), ending="fits").write(7, URL, b"SIMPLE  = " + bytes(2870))

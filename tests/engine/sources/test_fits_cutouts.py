@@ -183,6 +183,7 @@ def test_a_file_without_any_data_is_blank(tmp_path: Path, nothing: float) -> Non
     ],
 )  # fmt: skip
 def test_an_unsuitable_file_gives_its_reason(tmp_path: Path, data: bytes | None, reason: str) -> None:
+    (tmp_path / "other.fits").touch()
     assert read_one(tmp_path, data).reason == reason
 
 
@@ -206,6 +207,26 @@ def test_a_checksum_tells_a_flipped_bit(tmp_path: Path) -> None:
     assert read_one(tmp_path, bytes(damaged)).reason.startswith("unreadable FITS: wrong DATASUM: the data of HDU 2")
 
 
+def test_a_checksum_of_blanks_is_undefined(tmp_path: Path) -> None:
+    cutout = read_one(tmp_path, cube_bytes(DATASUM="'        '"))
+    assert cutout.reason == ""
+    assert cutout.pixels is not None
+    assert np.array_equal(cutout.pixels, upright(2, 1, 0))
+
+
+def test_a_folder_that_is_not_mounted_is_no_galaxys_fault(tmp_path: Path) -> None:
+    (tmp_path / "mount").mkdir()
+    for name, match in (("none", "cannot be read on this machine: No such file"), ("mount", "is empty on this mach")):
+        with pytest.raises(OSError, match=match):
+            list(make_source(tmp_path / name).read(pa.table({"object_id": [7]})))
+    (tmp_path / "mount" / "7.fits").write_bytes(cube_bytes())
+    cutouts = make_source(tmp_path / "mount").read(pa.table({"object_id": [7, 8]}))
+    assert next(cutouts).reason == ""
+    (tmp_path / "mount").rename(tmp_path / "unmounted")
+    with pytest.raises(OSError, match="cannot be read on this machine"):
+        next(cutouts)
+
+
 def test_mutated_tiles_never_stop_the_run(tmp_path: Path) -> None:
     chance = random.Random(11)
     clean = compressed(shape=(20, 20))
@@ -226,6 +247,7 @@ def test_mutated_tiles_never_stop_the_run(tmp_path: Path) -> None:
 
 def test_a_null_or_a_name_that_leaves_the_folder_is_a_reason(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "other.fits").touch()
     (tmp_path / "out.fits").write_bytes(cube_bytes())
     source = make_source(tmp_path / "in", pattern="{name}.fits")
     cutouts = list(source.read(pa.table({"object_id": [1, 2], "name": ["../out", None]})))

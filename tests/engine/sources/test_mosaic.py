@@ -24,8 +24,7 @@ from skymetal.catalogs.targets import write_targets
 from skymetal.engine.decoding.client import shared_decoder
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
-from skymetal.engine.sources import Cutout
-from skymetal.engine.sources.frames import frame_index
+from skymetal.engine.sources import Cutout, frames
 from skymetal.engine.sources.mosaic import MosaicSource
 
 pytestmark = pytest.mark.timeout(60)
@@ -260,7 +259,13 @@ def test_a_bad_wcs_is_a_reason(tmp_path: Path, changes: dict[str, Any], reason: 
     assert first.reason == second.reason
     assert first.reason.startswith(f"bad WCS: {reason}")
     searched = make_source(tmp_path, pattern="*-{band}.fits")
-    frame_index.cache_clear()
+    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    with pytest.raises(
+        InputError, match=r"none of the 1 frames in .* can be read; the first is 'a-\{band\}\.fits', bad"
+    ):
+        searched.check(targets)
+    far = sky() | {"CRVAL1": RA + 1}
+    (tmp_path / "b-r.fits").write_bytes(image_bytes(field(far, [(RA + 1, DEC)]), **far))
     (cutout,) = searched.read(table((RA, DEC)))
     expected = f"outside: no readable frame holds this position; 1 are bad: 'a-{{band}}.fits', bad WCS: {reason}"
     assert cutout.reason.startswith(expected)
@@ -312,9 +317,141 @@ def test_the_job_is_checked_before_any_work(tmp_path: Path) -> None:
         make_source(tmp_path, pattern="../*-{band}.fits").check(targets)
     with pytest.raises(InputError, match=r"has no frame named '\*-\{band\}\.fits' with all bands of r, g"):
         make_source(tmp_path, pattern="*-{band}.fits", bands=("r", "g")).check(targets)
-    (tmp_path / "a-r.fits").touch()
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
     make_source(tmp_path).check(targets)
     make_source(tmp_path, pattern="*-{band}.fits").check(targets)
+    for pattern in ("{brick}-{band}.fits", "*-{band}.fits"):
+        with pytest.raises(InputError, match="needs the column petroR90_r"):
+            make_source(tmp_path, pattern=pattern, framing=Framing(size_pix=SIZE, size_rule="petro5")).check(targets)
+
+
+@pytest.mark.parametrize("ending", [".fits", ".fits.bz2"])
+def test_two_frames_of_one_place_are_refused_by_name(tmp_path: Path, ending: str) -> None:
+    """A coadd folder has image, chi2, invvar side by side; or each frame is there twice, packed and not."""
+    for number, kind in enumerate(("chi2", "image") if ending == ".fits" else ("image", "image")):
+        for band in "gr":
+            data = image_bytes(field(sky(), [(RA, DEC)]) + number, **sky())
+            name = f"{kind}-{band}{ending if number else '.fits'}"
+            (tmp_path / name).write_bytes(bz2.compress(data) if name.endswith(".bz2") else data)
+    first = "chi2-r.fits" if ending == ".fits" else "image-r.fits"
+    source = make_source(tmp_path, pattern="*-{band}.fits*", bands=("r", "g"))
+    targets = write_targets(Folder(tmp_path / "run"), "targets.parquet", table((RA, DEC)), selection={})
+    message = f"matches both '{first}' and 'image-r{ending}', which show the same part of the sky"
+    with pytest.raises(InputError, match=message):
+        source.check(targets)
+    with pytest.raises(InputError, match=message):
+        list(source.read(table((RA, DEC))))
+    named = make_source(tmp_path, pattern=f"image-{{band}}*{ending}", bands=("r", "g"))
+    named.check(targets)
+    (cutout,) = named.read(table((RA, DEC)))
+    assert pixels_of(cutout).min() > 0.5
+
+
+@pytest.mark.parametrize("pattern", ["{brick}-{band}.fits", "*-{band}.fits", "a-{band}*.fits"])
+def test_a_folder_that_is_not_mounted_is_no_galaxys_fault(tmp_path: Path, pattern: str) -> None:
+    folder = tmp_path / "mount"
+    source = make_source(folder, pattern=pattern)
+    with pytest.raises(OSError, match="cannot be read on this machine: No such file"):
+        list(source.read(table((RA, DEC))))
+    folder.mkdir()
+    with pytest.raises(OSError, match="is empty on this machine"):
+        list(source.read(table((RA, DEC))))
+    (folder / "readme.txt").touch()
+    if "brick" not in pattern:
+        with pytest.raises(RuntimeError, match=r"has no frame named .* with all bands of r"):
+            list(source.read(table((RA, DEC))))
+
+
+def test_a_disk_that_goes_away_in_the_middle_is_no_galaxys_fault(tmp_path: Path) -> None:
+    folder = tmp_path / "mount"
+    folder.mkdir()
+    for brick in "ab":
+        (folder / f"{brick}-r.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
+    targets = table((RA, DEC), (RA, DEC)).set_column(1, "brick", pa.array(["a", "b"]))
+    cutouts = make_source(folder).read(targets)
+    assert next(cutouts).reason == ""
+    folder.rename(tmp_path / "unmounted")
+    with pytest.raises(OSError, match="cannot be read on this machine"):
+        next(cutouts)
+
+
+def read_in_a_new_process(source: MosaicSource, *positions: tuple[float, float]) -> tuple[list[Cutout], int]:
+    """Return the cutouts, and how many headers were read for them."""
+    frames._index_once.cache_clear()
+    calls = shared_decoder().num_calls
+    calls.clear()
+    return list(source.read(table(*positions))), calls["read_footprint"]
+
+
+def test_where_the_frames_lie_is_found_out_once_for_all_processes(tmp_path: Path) -> None:
+    folder, run = tmp_path / "frames", tmp_path / "run"
+    folder.mkdir()
+    far = sky() | {"CRVAL1": RA + 1}
+    (folder / "f-r-1.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
+    (folder / "f-r-2.fits").write_bytes(image_bytes(field(far, [(RA + 1, DEC)]), **far))
+    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    source = make_source(folder, pattern="f-{band}-*.fits", index_folder=str(run))
+    (alone, _), count = read_in_a_new_process(source, (RA, DEC), (RA + 1, DEC))
+    assert count == 2
+    source.check(targets)
+    kept = (run / "frames.json").read_bytes()
+    assert str(tmp_path).encode() not in kept
+    (first, second), count = read_in_a_new_process(source, (RA, DEC), (RA + 1, DEC))
+    assert (first.source, second.source, count) == ("f-{band}-1.fits", "f-{band}-2.fits", 0)
+    assert np.array_equal(pixels_of(first), pixels_of(alone))
+    # A second run finds it as it is.
+    shared_decoder().num_calls.clear()
+    source.check(targets)
+    assert shared_decoder().num_calls["read_footprint"] == 0
+    assert (run / "frames.json").read_bytes() == kept
+    # Damaged, it is made anew: a digit may have moved a frame.
+    digit = kept.index(b'"ra": 15') + 7
+    (run / "frames.json").write_bytes(kept[:digit] + b"2" + kept[digit + 1 :])
+    assert read_in_a_new_process(source, (RA, DEC))[1] == 2
+    (run / "frames.json").write_bytes(kept[:100])
+    assert read_in_a_new_process(source, (RA, DEC))[1] == 2
+    # So it is after a frame was replaced, also for a process that has the old one.
+    (run / "frames.json").write_bytes(kept)
+    read_in_a_new_process(source, (RA, DEC))
+    (folder / "f-r-2.fits").rename(folder / "f-r-3.fits")
+    source.check(targets)
+    assert (run / "frames.json").read_bytes() != kept
+    assert next(iter(source.read(table((RA + 1, DEC))))).source == "f-{band}-3.fits"
+
+
+def test_a_frame_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    (tmp_path / "a-r.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
+    (tmp_path / "b-r.fits").write_bytes(b"SIMPLE")
+    source = make_source(tmp_path, pattern="*-{band}.fits", index_folder=str(tmp_path))
+    for _ in range(2):
+        shared_decoder().num_calls.clear()
+        source.check(targets)
+        assert shared_decoder().num_calls["read_footprint"] == 2
+    (cutout, beyond), count = read_in_a_new_process(source, (RA, DEC), (RA + 1, DEC))
+    assert (cutout.reason, count) == ("", 0)
+    assert beyond.reason.startswith("outside: no readable frame holds this position; 1 are bad: 'b-{band}.fits', unr")
+
+
+def test_the_next_best_frame_serves_where_the_best_is_damaged(tmp_path: Path) -> None:
+    """The first frame holds all three places best, and lacks its last rows; the second does not hold the last."""
+    places = [beside(0, 0), beside(20 * SCALE, 20 * SCALE), beside(0, -60 * SCALE)]
+    for number, x in enumerate((100.5, 150.5)):
+        cards = sky(x=x)
+        (tmp_path / f"f-r-{number}.fits").write_bytes(image_bytes(field(cards, places), **cards))
+    source = make_source(tmp_path, pattern="f-{band}-*.fits")
+    assert [cutout.source for cutout in source.read(table(*places))] == ["f-{band}-0.fits"] * 3
+    data = (tmp_path / "f-r-0.fits").read_bytes()
+    (tmp_path / "f-r-0.fits").write_bytes(data[:-8640])
+    frames._index_once.cache_clear()
+    calls = shared_decoder().num_calls
+    calls.clear()
+    first, second, third = source.read(table(*places))
+    assert calls["cut_frame"] == 2
+    assert [cutout.source[9] for cutout in (first, second, third)] == ["1", "1", "0"]
+    assert third.reason.startswith("unreadable FITS: short data")
+    for cutout in (first, second):
+        assert centroid_near(pixels_of(cutout)[:, :, 0]) == pytest.approx([(SIZE - 1) / 2] * 2, abs=0.1)
 
 
 GALAXIES = ((313.14716, -5.71101), (313.12388, -5.74612), (313.10820, -5.77227))

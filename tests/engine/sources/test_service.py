@@ -44,6 +44,7 @@ from skymetal.engine.sources.service import ServiceSource
 pytestmark = pytest.mark.timeout(30)
 SIZE = 64
 LIMITS = FetchLimits(deadline_s=5, attempts=4, backoff_s=0.01, total_s=20)
+ONE_TRY = replace(LIMITS, attempts=1)
 REASONS = {
     "broken": "HTTP 500: internal server error",
     "missing": "HTTP 404: not found",
@@ -102,6 +103,7 @@ def name(row: int) -> tuple[str, str]:
             {
                 "service": "legacy",
                 "layer": "ls-dr10",
+                "bands": ("z", "r", "g"),
                 "framing": Framing(size_pix=SIZE, size_rule="fixed", pixel_scale_arcsec=0.262),
             },
             {"layer": "ls-dr10", "pixscale": "0.262", "size": "64"},
@@ -255,6 +257,22 @@ def test_flux_that_is_not_whole_is_asked_for_again(tmp_path: Path, fault: str, r
         assert (cutout.pixels.shape, cutout.pixels.dtype) == ((SIZE, SIZE, 3), np.uint8)
 
 
+def test_flux_of_another_place_is_refused(tmp_path: Path) -> None:
+    with start_server(tmp_path / "log", faults={"elsewhere": 1.0}) as url:
+        (cutout,) = read_all(tmp_path, make_source(tmp_path, url, **FLUX), make_targets(1))
+    assert cutout.pixels is None
+    assert cutout.reason == "wrong galaxy: its WCS is centred 1.0 arcsec away"
+
+
+def test_flux_with_a_header_too_long_to_seal_costs_its_galaxy(tmp_path: Path) -> None:
+    header = b"".join(f"COMMENT {number}".encode().ljust(80) for number in range(3996))
+    first, *others = (f"{text:<80}".encode() for text in ("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0"))
+    body = first + b"".join(others) + header + b"END".ljust(80)
+    cutout, count = one_answer(tmp_path, body + b" " * (-len(body) % 2880), **FLUX)
+    assert cutout.reason == "unusual header: no END card in its first 256 KiB"
+    assert count == 1
+
+
 def test_pages_instead_of_flux_are_told(tmp_path: Path) -> None:
     page = b"<html>" + b" " * 6000
     cutout, count = one_answer(tmp_path, page, **FLUX)
@@ -332,7 +350,7 @@ def test_a_folder_of_other_pictures_is_refused_by_what_differs(tmp_path: Path) -
     with pytest.raises(InputError, match=r"size_pix = 64, but this job has size_pix = 128"):
         make_source(tmp_path, url, framing=Framing(size_pix=128, size_rule="petro5")).check(targets)
     with pytest.raises(InputError, match="downloads holds pictures asked for with layer = null"):
-        make_source(tmp_path, url, service="legacy", layer="ls-dr9").check(targets)
+        make_source(tmp_path, url, service="legacy", layer="ls-dr9", bands=("z", "r", "g")).check(targets)
     (tmp_path / "downloads" / "request.json").write_text("{")
     with pytest.raises(RuntimeError, match=r"request\.json is damaged"):
         make_source(tmp_path, url).check(targets)
@@ -359,12 +377,11 @@ def test_a_row_without_place_or_size_is_not_asked_for(tmp_path: Path) -> None:
 
 def test_an_outage_ends_the_run_and_the_next_run_starts_afresh(tmp_path: Path) -> None:
     targets = make_targets(200)
-    with start_server(tmp_path / "log", faults={"hiccup": 1.0}) as url:
-        source = make_source(tmp_path, url, limits=replace(LIMITS, attempts=1))
+    with start_server(tmp_path / "log", faults={"down": 1.0}) as url:
+        source = make_source(tmp_path, url, limits=ONE_TRY)
         source.check(on_disk(tmp_path, targets))
-        cutouts = []
-        with pytest.raises(ServiceDown, match=r"127\.0\.0\.1 failed for 2\d galaxies in a row.*'HTTP 500: internal"):
-            cutouts += list(source.read(targets))
+        with pytest.raises(ServiceDown, match=r"127\.0\.0\.1 failed for 2\d galaxies in a row.*'HTTP 503: service"):
+            list(source.read(targets))
         assert NUM_FAILURES <= len(read_log(tmp_path / "log")) < NUM_FAILURES + 5
         with pytest.raises(ServiceDown):
             next(source.read(targets))
@@ -378,16 +395,59 @@ def test_an_outage_ends_the_run_and_the_next_run_starts_afresh(tmp_path: Path) -
         list(source.read(targets))
 
 
-def test_an_outage_in_the_last_galaxies_of_a_shard_is_one_too(tmp_path: Path) -> None:
-    targets = make_targets(NUM_FAILURES)
-    with start_server(tmp_path / "log", faults={"hiccup": 1.0}) as url, pytest.raises(ServiceDown):
-        read_all(tmp_path, make_source(tmp_path, url, limits=replace(LIMITS, attempts=1)), targets)
+@pytest.mark.parametrize("count", [1, 3, NUM_FAILURES])
+def test_an_outage_in_the_last_galaxies_of_a_shard_is_one_too(tmp_path: Path, count: int) -> None:
+    """However few they are: they would be recorded as quarantined for ever."""
+    targets = make_targets(5 + count)
+    with start_server(tmp_path / "log", faults={}) as url:
+        source = make_source(tmp_path, url, limits=ONE_TRY)
+        read_all(tmp_path, source, targets.slice(0, 5))
+    with pytest.raises(ServiceDown, match="connection refused"):
+        list(source.read(targets))
+    with pytest.raises(ServiceDown, match="connection refused"):
+        list(source.read(targets.slice(5)))
 
 
-def test_galaxies_that_the_service_does_not_have_are_no_outage(tmp_path: Path) -> None:
-    with start_server(tmp_path / "log", faults={"missing": 1.0}) as url:
-        cutouts = read_all(tmp_path, make_source(tmp_path, url), make_targets(3 * NUM_FAILURES))
-    assert {cutout.reason for cutout in cutouts} == {"HTTP 404: not found"}
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("missing", "HTTP 404: not found"),
+        ("broken", "HTTP 500: internal server error"),
+        ("empty", "empty answer"),
+        ("cut", "short body: "),
+    ],
+)
+def test_galaxies_that_the_service_cannot_give_are_no_outage(tmp_path: Path, fault: str, reason: str) -> None:
+    with start_server(tmp_path / "log", faults={fault: 1.0}) as url:
+        cutouts = read_all(tmp_path, make_source(tmp_path, url, limits=ONE_TRY), make_targets(3 * NUM_FAILURES))
+    assert all(cutout.reason.startswith(reason) for cutout in cutouts)
+
+
+@pytest.mark.parametrize("fault", ["broken", "down"])
+def test_a_shard_of_which_only_failures_are_left_can_be_finished(tmp_path: Path, fault: str) -> None:
+    """A killed run has kept the good pictures, so that the next one asks for nothing but what fails for ever."""
+    faults = {fault: 0.3}
+    fates = [fate(4, *name(row), faults) for row in range(110)]
+    count = len(fates) - fates[::-1].index(fault)  # the last galaxy of the shard is one of them
+    targets = make_targets(count)
+    with start_server(tmp_path / "log", seed=4, faults=faults) as url:
+        source = make_source(tmp_path, url, limits=ONE_TRY)
+        first = read_all(tmp_path, source, targets)
+        num_asked = len(read_log(tmp_path / "log"))
+        again = read_all(tmp_path, source, targets)
+    assert [bool(cutout.reason) for cutout in first] == [kind == fault for kind in fates[:count]]
+    assert [cutout.reason for cutout in again] == [cutout.reason for cutout in first]
+    num_failing = fates[:count].count(fault)
+    assert num_failing > NUM_FAILURES + 5
+    num_fine = len(read_log(tmp_path / "log")) - num_asked - num_failing
+    assert 0 <= num_fine <= 10, "one picture tells that the service is up"
+
+
+def test_no_galaxy_is_given_up_while_it_waits_for_its_turn(tmp_path: Path) -> None:
+    with start_server(tmp_path / "log", faults={}) as url:
+        source = make_source(tmp_path, url, requests_per_second=5.0, limits=replace(LIMITS, total_s=0.3))
+        cutouts = read_all(tmp_path, source, make_targets(6))
+    assert [cutout.reason for cutout in cutouts] == [""] * 6
 
 
 def test_a_slow_reply_holds_up_no_other_and_the_order_stays(tmp_path: Path) -> None:
@@ -434,7 +494,8 @@ def test_who_stops_reading_stops_asking(tmp_path: Path) -> None:
         ({"contact": "me\r\nX: y"}, "contact must be your e-mail address"),
         ({"framing": Framing(size_pix=63, size_rule="petro5")}, "size_pix must be 64 to 2048 for the SDSS service"),
         ({"framing": Framing(size_pix=4096, size_rule="petro5")}, "size_pix must be 64 to 2048 for the SDSS service"),
-        ({"bands": ("z", "r", "g")}, "leave bands out"),
+        ({"bands": ("z", "r", "g")}, "pictures are .'i', 'r', 'g'., red first, .*; leave bands out"),
+        ({"service": "legacy", "layer": "ls-dr9"}, "pictures are .'z', 'r', 'g'., red first, .*; leave bands out"),
         ({"rendering": Rendering(kind="flux")}, "the service 'sdss' gives pictures, not flux"),
         ({"service": "legacy"}, "layer must be that of a Legacy Survey"),
         ({"service": "legacy", "layer": "a&b=c"}, "layer must be that of a Legacy Survey"),
