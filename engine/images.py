@@ -214,6 +214,7 @@ def make_source(settings: ImageSettings, *, run_dir: Path, seed: int) -> ImageSo
             bands=settings.bands,
             framing=framing,
             rendering=_needed(rendering),
+            index_folder=str(run_dir),
         )
     if settings.source == "array":
         return ArraySource(

@@ -44,13 +44,15 @@ def refuse_other_selection(targets: TargetList, settings: TargetSettings, *, see
     for name, (_, _, digest) in now.items():
         if digest not in digests:
             raise InputError(
-                f"{targets.path} was selected from other tables: {printable(name)} is new, or has changed since; {remedy}"
+                f"{targets.path} was selected from other tables: {printable(name)} is new, or has changed since; "
+                f"{remedy}"
             )
     found = {digest for _, _, digest in now.values()}
     for name, note in noted.items():
         if note[2] in digests and note[2] not in found and _fingerprint(Path(name)) == note[:2]:
             raise InputError(
-                f"{targets.path} was selected from {printable(name)} too, which [targets] tables does not name now; {remedy}"
+                f"{targets.path} was selected from {printable(name)} too, which [targets] tables does not name now; "
+                f"{remedy}"
             )
     if noted != noted | now:
         note_tables(folder, noted | now)

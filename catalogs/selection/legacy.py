@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, first_line, printable
 
 # DESI's layout (desitarget.targets.encode_targetid): 22 bits OBJID, 20 BRICKID, 16 RELEASE, the lowest first; the bits
 # above are set for mocks, sky fibres and Gaia stars only.
@@ -51,13 +51,14 @@ def legacy_key(object_id_N: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def adapt_legacy(table: pa.Table, *, mapped: Collection[str], where: str) -> pa.Table:
-    """Return the columns we use of a sweep or tractor table, in our names and units.
+    """Return the columns we use of a sweep or tractor table, in our names and units, and no others.
 
     They are object_id, ra, dec (degrees), release, brickid, brickname, objid, type, maskbits (if there), mag_g, mag_r,
     mag_i, mag_z (AB, corrected for Galactic extinction; null where the flux is not positive or the band missing) and
-    shape_r (effective radius in arcsec; null for a point source). Kept besides: what the job maps (``mapped``), oh_*
-    and redshift, which may be called z. The case of the table's names does not matter. Raises InputError for a table
-    that is not one of these.
+    shape_r (effective radius in arcsec; null for a point source). Kept besides are the labels, oh_* and redshift,
+    which may be called z, and what the job maps (``mapped``), which also takes the place of a column of that name that
+    would be computed. All other columns, some hundred and fifty, are left out. The case of the table's names does not
+    matter. Raises InputError for a table that is not one of these.
     """
     names = {name.lower(): name for name in sorted(table.column_names)}
     _refuse_others(names, mapped, where)
@@ -73,8 +74,9 @@ def adapt_legacy(table: pa.Table, *, mapped: Collection[str], where: str) -> pa.
     if "maskbits" in names:  # since DR8; a cut that looks at it must not take its absence for a bad mask
         columns["maskbits"] = _column(table, names, "maskbits", pa.int32(), where)
     for band in BANDS:
-        columns[f"mag_{band}"] = _magnitudes(table, names, band, where)
-    columns["shape_r"] = _radius(table, names, columns["type"])
+        if f"mag_{band}" not in mapped:
+            columns[f"mag_{band}"] = _magnitudes(table, names, band, where)
+    columns["shape_r"] = _radius(table, names, columns["type"], where)
     if "redshift" not in names and "z" in names:
         columns["redshift"] = table[names["z"]]
     for lower, name in names.items():
@@ -92,7 +94,7 @@ def _refuse_others(names: dict[str, str], mapped: Collection[str], where: str) -
             "out of [targets] tables, or name the columns it has in [targets] columns"
         )
     for band in BANDS:
-        if f"flux_{band}" in names and f"mw_transmission_{band}" not in names:
+        if f"mag_{band}" not in mapped and f"flux_{band}" in names and f"mw_transmission_{band}" not in names:
             raise InputError(
                 f"{where} has FLUX_{band.upper()} but no column MW_TRANSMISSION_{band.upper()} to correct it for "
                 "extinction; use a whole sweep or tractor table"
@@ -105,9 +107,10 @@ def _column(table: pa.Table, names: dict[str, str], name: str, kind: pa.DataType
         return pa.chunked_array([pa.nulls(table.num_rows, kind)])
     column = table[names[name]]
     try:
-        return column if kind is None else pc.cast(column, kind)
+        return column if kind is None else pc.cast(column, kind, safe=not pa.types.is_floating(kind))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise InputError(f"{where}: column {names[name]} cannot be used as {kind}: {error}") from error
+        why = printable(first_line(error))
+        raise InputError(f"{where}: column {printable(names[name])} cannot be used as {kind}: {why}") from error
 
 
 def _object_ids(table: pa.Table, names: dict[str, str], where: str) -> pa.Array:
@@ -121,27 +124,27 @@ def _object_ids(table: pa.Table, names: dict[str, str], where: str) -> pa.Array:
     return pc.if_else(known, pa.chunked_array([object_id_N], pa.int64()), pa.scalar(None, pa.int64()))
 
 
-def _floats(table: pa.Table, names: dict[str, str], name: str) -> Floats:
+def _floats(table: pa.Table, names: dict[str, str], name: str, where: str) -> Floats:
     """Return a column as float64, NaN where it is null or not there."""
-    if name not in names:
-        return np.full(table.num_rows, np.nan)
-    return np.asarray(pc.cast(table[names[name]], pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+    return np.asarray(_column(table, names, name, pa.float64(), where).to_numpy(), dtype=np.float64)
 
 
 def _magnitudes(table: pa.Table, names: dict[str, str], band: str, where: str) -> pa.Array:
-    flux_N = _floats(table, names, f"flux_{band}")
+    flux_N, transmission_N = (_floats(table, names, f"{kind}_{band}", where) for kind in ("flux", "mw_transmission"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        magnitude_N = 22.5 - 2.5 * np.log10(flux_N / _floats(table, names, f"mw_transmission_{band}"))
+        magnitude_N = 22.5 - 2.5 * np.log10(flux_N / transmission_N)
     return pa.array(magnitude_N.astype(np.float32), mask=~np.isfinite(magnitude_N))
 
 
-def _radius(table: pa.Table, names: dict[str, str], kind: pa.ChunkedArray) -> pa.Array:
+def _radius(table: pa.Table, names: dict[str, str], kind: pa.ChunkedArray, where: str) -> pa.Array:
     """Return the effective radius, arcsec: SHAPE_R since DR9, before that the one of the model that was fitted."""
     if "shape_r" in names:
-        radius_N = _floats(table, names, "shape_r")
+        radius_N = _floats(table, names, "shape_r", where)
     else:
         kind_N = np.asarray(pc.fill_null(kind, "").to_numpy(), dtype=object)
-        dev_N, exp_N, fracdev_N = (_floats(table, names, name) for name in ("shapedev_r", "shapeexp_r", "fracdev"))
+        dev_N, exp_N, fracdev_N = (
+            _floats(table, names, name, where) for name in ("shapedev_r", "shapeexp_r", "fracdev")
+        )
         radius_N = np.full(table.num_rows, np.nan)
         for which_N, value_N in (
             (kind_N == "DEV", dev_N),

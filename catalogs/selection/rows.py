@@ -32,12 +32,25 @@ class OnSky:
 
 
 def rename_columns(table: pa.Table, columns: Mapping[str, str], *, where: str) -> pa.Table:
-    """Give columns our names, as in ``{"object_id": "objID"}``; raise InputError where one is missing or twice."""
+    """Give columns our names, as in ``{"object_id": "objID"}``; RA and DEC, as FITS tables have them, are ra and dec.
+
+    Raises InputError where a name is missing or would be there twice, and where ra or dec may be either of two columns.
+    """
     for theirs in columns.values():
         if theirs not in table.column_names:
             raise missing_column(where, theirs, table.column_names)
     ours = {theirs: name for name, theirs in columns.items()}
     names = [ours.get(name, name) for name in table.column_names]
+    for sky in SKY:
+        same = [name for name in names if name.lower() == sky and name not in columns]
+        if sky in columns or not same:
+            continue
+        if len(same) > 1:
+            raise InputError(
+                f"{where} has the columns {' and '.join(map(repr, same))}; say which is the position and rename the "
+                f"other, as in [targets] columns = {{{sky} = '{same[0]}', other_{sky} = '{same[1]}'}}"
+            )
+        names[names.index(same[0])] = sky
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
         raise InputError(
@@ -91,12 +104,13 @@ def with_healpix(table: pa.Table) -> pa.Table:
 def unify(schemas: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
     """Return the one schema that holds the columns of all tables, each in a type that loses nothing.
 
-    Raises InputError where a column is a number here and a word there, or positions are missing in some tables.
+    The columns of the widest table come first; the order of the tables is of no matter. Raises InputError where a column is a number here and a word there, or positions are missing in some tables.
     """
     types: dict[str, pa.DataType] = {}
     seen: dict[str, str] = {}
     first_sky: tuple[str, bool] | None = None
-    for where, schema in schemas:
+    # In an order that depends on the columns alone, and not on the names of the files.
+    for where, schema in sorted(schemas, key=lambda item: (-len(item[1]), str(item[1]))):
         has_sky = SKY[0] in schema.names
         if first_sky is None:
             first_sky = where, has_sky
@@ -148,11 +162,15 @@ def _object_id(column: pa.ChunkedArray, where: str, first_row: int) -> pa.Chunke
         # "0012" would become 12, and no longer be the name of its image.
         odd = column.filter(pc.invert(pc.match_substring_regex(column, r"^(0|-?[1-9][0-9]*)$"))).drop_null()
         if len(odd):
-            raise InputError(f"{where}: object_id must be an integer, got {_shown(odd[0])}")
+            raise InputError(
+                f"{where}: object_id must be an integer, got {_shown(odd[0])}; write it as digits "
+                "alone, without a plus sign or zeros in front"
+            )
     elif not (pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        hint = "; ids must not be floating-point numbers, nor in text have a plus sign, a point or an exponent"
         raise InputError(
             f"{where}: object_id must be an integer of up to 19 digits, but its column is of type {kind}"
-            f"{'; as floating-point numbers ids lose their last digits' if pa.types.is_floating(kind) else ''}"
+            f"{hint if pa.types.is_floating(kind) else ''}"
         )
     try:
         column = pc.cast(column, pa.int64())

@@ -87,15 +87,17 @@ def fetch_sample(folder: Folder, *, num_rows: int, url: str) -> Path:
     """Fetch a sample into ``skyserver.csv`` once, whole or not at all; return the file.
 
     Raises InputError where the service refuses the query or cannot be reached, with its words, and where the file
-    that is there was fetched with another ``num_rows``.
+    that is there was fetched with another ``num_rows`` or from another ``url``.
     """
     sql = casjobs_sql(num_rows)
-    inputs = {"skyserver_rows": num_rows, "sql_digest": digest(sql.encode())}
+    inputs = {"skyserver_rows": num_rows, "skyserver_url": url, "sql_digest": digest(sql.encode())}
     if not folder.exists(SKYSERVER_CSV):
         address = f"{url}?{urlencode({'cmd': sql, 'format': 'csv'})}"
         agent = f"skymetal/{skymetal.__version__}"
         try:
-            data = fetch_patiently(address, limits=_LIMITS, user_agent=agent).body
+            fetched = fetch_patiently(address, limits=_LIMITS, user_agent=agent)
+            if not fetched.is_whole_known:  # a part of a CSV file looks like a whole one
+                raise FetchFailed("the answer does not say how long it is, so it may be cut short")
         except FetchFailed as error:
             words = _words(error.body)
             raise InputError(
@@ -103,9 +105,9 @@ def fetch_sample(folder: Folder, *, num_rows: int, url: str) -> Path:
                 f"{f', and says: {words}' if words else ''}; run the same command again later, or "
                 "make the table with `skymetal select --sql` and CasJobs"
             ) from error
-        _refuse_words(data, url)
+        _refuse_words(fetched.body, url)
         claim_inputs(folder, "skyserver", inputs)
-        folder.write(SKYSERVER_CSV, data)
+        folder.write(SKYSERVER_CSV, fetched.body)
     claim_inputs(folder, "skyserver", inputs)
     return folder.path / SKYSERVER_CSV
 

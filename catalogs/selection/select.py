@@ -63,8 +63,8 @@ def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) ->
     """Read the survey tables, apply the cuts and write the target list; yield a receipt a table, the list last.
 
     A list that is there is kept, and nothing is yielded; :func:`refuse_other_selection` says what is checked. The
-    list's bytes depend on the settings and the tables' contents alone, not on their names. Memory: some 250 MB, up to 1 GB for the largest surveys, and 24 bytes
-    a target. Until the list is there its folder holds about three times as much.
+    list's bytes depend on the settings and the tables' contents alone, not on their names. Memory: some 250 MB, up to
+    1 GB for the largest surveys, and 24 bytes a target. Until the list is there its folder holds about three times as much.
 
     Raises InputError for a table that cannot be read or lacks a column, an unusable object_id or one that names
     different rows, when no galaxy is left, and when the list that is there was selected otherwise. RuntimeError for
@@ -116,7 +116,7 @@ def _spill_table(survey: Survey, schema: pa.Schema, table: Table, scratch: Folde
         "schema": [(field.name, str(field.type)) for field in schema],
         "method": _METHOD,
     }
-    name = f"{digest(json.dumps(what, sort_keys=True).encode())[:32]}.parquet"
+    name = f"{digest(json.dumps(what, sort_keys=True).encode())[:16]}.parquet"
     if scratch.exists(name):
         try:
             return _Spill(**json.loads(read_notes(scratch.path / name)[_NOTES]))

@@ -20,9 +20,10 @@ class TargetSettings:
 
     survey names the survey: ``sdss``; ``legacy``, whose sweep and tractor tables are understood; ``simulated``, which
     makes one of ``num_galaxies`` and reads no table; or any other. tables are files, folders or patterns. columns
-    maps our names to the table's, as in ``{object_id = "objID"}``; other columns keep their names and are carried
-    along. cuts names a set of conditions. skyserver_rows, with survey sdss and no tables, fetches so many galaxies
-    from the SQL service at ``skyserver_url``.
+    maps our names to the table's, as in ``{object_id = "objID"}``; RA and DEC need no mapping, whatever their case.
+    Other columns keep their names and are carried along, but of a legacy table, which has some hundred and fifty, only
+    those that :func:`adapt_legacy` lists: map any others to keep them. cuts names a set of conditions. skyserver_rows,
+    with survey sdss and no tables, fetches so many galaxies from the SQL service at ``skyserver_url``.
     """
 
     survey: str

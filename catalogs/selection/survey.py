@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,7 +79,7 @@ class Survey:
     seed: int
     tables: tuple[Table, ...]
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
         """How large all tables are, on the disk."""
         return sum(table.fingerprint()[0] for table in self.tables)

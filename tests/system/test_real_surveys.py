@@ -35,6 +35,7 @@ cuts = "legacy-galaxies"
 [images]
 source = "mosaic"
 folder = "none"
+pattern = "{{brickname}}-{{band}}.fits"
 size_rule = "fixed"
 pixel_scale_arcsec = 0.262
 """,
