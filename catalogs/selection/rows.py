@@ -104,7 +104,8 @@ def with_healpix(table: pa.Table) -> pa.Table:
 def unify(schemas: Iterable[tuple[str, pa.Schema]]) -> pa.Schema:
     """Return the one schema that holds the columns of all tables, each in a type that loses nothing.
 
-    The columns of the widest table come first; the order of the tables is of no matter. Raises InputError where a column is a number here and a word there, or positions are missing in some tables.
+    The columns of the widest table come first; the order of the tables is of no matter. Raises InputError where a
+    column is a number here and a word there, or positions are missing in some tables.
     """
     types: dict[str, pa.DataType] = {}
     seen: dict[str, str] = {}

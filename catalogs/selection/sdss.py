@@ -96,6 +96,7 @@ def fetch_sample(folder: Folder, *, num_rows: int, url: str) -> Path:
         agent = f"skymetal/{skymetal.__version__}"
         try:
             fetched = fetch_patiently(address, limits=_LIMITS, user_agent=agent)
+            _refuse_words(fetched.body, url)
             if not fetched.is_whole_known:  # a part of a CSV file looks like a whole one
                 raise FetchFailed("the answer does not say how long it is, so it may be cut short")
         except FetchFailed as error:
@@ -105,7 +106,6 @@ def fetch_sample(folder: Folder, *, num_rows: int, url: str) -> Path:
                 f"{f', and says: {words}' if words else ''}; run the same command again later, or "
                 "make the table with `skymetal select --sql` and CasJobs"
             ) from error
-        _refuse_words(fetched.body, url)
         claim_inputs(folder, "skyserver", inputs)
         folder.write(SKYSERVER_CSV, fetched.body)
     claim_inputs(folder, "skyserver", inputs)

@@ -64,7 +64,8 @@ def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) ->
 
     A list that is there is kept, and nothing is yielded; :func:`refuse_other_selection` says what is checked. The
     list's bytes depend on the settings and the tables' contents alone, not on their names. Memory: some 250 MB, up to
-    1 GB for the largest surveys, and 24 bytes a target. Until the list is there its folder holds about three times as much.
+    1 GB for the largest surveys, and 24 bytes a target. Until the list is there its folder holds about three times as
+    much.
 
     Raises InputError for a table that cannot be read or lacks a column, an unusable object_id or one that names
     different rows, when no galaxy is left, and when the list that is there was selected otherwise. RuntimeError for

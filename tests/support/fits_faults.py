@@ -17,6 +17,11 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "non_ascii": (header_bytes(image_cards((2, 2), OBJECT="'M\xe9re'")), "not printable ASCII"),
     "newline_in_keyword": (header_bytes({"SIMPLE": True, "BIT\nIX": 8, "NAXIS": 0}), "not printable ASCII"),
     "simple_f": (header_bytes({"SIMPLE": False, "BITPIX": 8, "NAXIS": 0}), "SIMPLE = F"),
+    "no_value": ((b"SIMPLE  =T".ljust(80) + b"END").ljust(2880), "the first card of HDU 0 is not SIMPLE"),
+    "hidden_in_simple": (
+        with_card(compressed("HCOMPRESS_1"), "ZSIMPLE", "T").replace(b"ZSIMPLE =", b"SIMPLE  ="),
+        "ZCMPTYPE is 'HCOMPRESS_1'",
+    ),
     "order": (header_bytes({"SIMPLE": True, "NAXIS": 0, "BITPIX": 8}), "BITPIX and NAXIS do not follow"),
     "repeated": (header_bytes([*image_cards((2, 2)).items(), ("NAXIS1", 9)]) + bytes(2880), "NAXIS1 stands twice"),
     "bitpix_7": (header_bytes(image_cards((4, 4), BITPIX=7)), "BITPIX is 7"),

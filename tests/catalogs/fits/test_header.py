@@ -115,6 +115,36 @@ def test_random_damage_is_refused_or_harmless() -> None:
     assert outcomes == {True, "refused"}
 
 
+def test_whatever_the_bytes_are_nothing_but_a_refusal_is_raised() -> None:
+    chance = random.Random(5)
+    signs = b"0123456789 =-+'/&TFEDAJKPZNXISCLB(.,)"
+    clean = written(fits.ImageHDU(np.ones((4, 4))), fits.CompImageHDU(np.random.default_rng(0).random((32, 32))))
+    clean = written(fits.BinTableHDU.from_columns([fits.Column("id", "K", array=np.arange(50))])) + clean[2880:]
+    starts = [hdu.data_start for hdu in walk(clean)]
+    num_refused = 0
+    for _ in range(6000):
+        data = bytearray(clean)
+        for _ in range(chance.randint(1, 5)):
+            end = chance.choice(starts)
+            card = end - 80 * chance.randint(1, 36)
+            match chance.randrange(4):
+                case 0:
+                    data[card + chance.randrange(80)] = chance.choice(signs)
+                case 1:
+                    value = bytes(chance.choices(signs[:12] + b".E'TF", k=chance.randint(1, 70)))
+                    data[card + 10 : card + 10 + len(value)] = value
+                case 2:
+                    data[card : card + 8] = bytes(data[end - 2880 : end - 2872])
+                case 3:
+                    del data[card : card + 80]
+        try:
+            walk(bytes(data))
+        except FitsError as error:
+            num_refused += 1
+            assert str(error).isprintable()
+    assert 1000 < num_refused < 6000
+
+
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, bytes])
 def test_a_file_is_unfolded_by_what_it_is_not_by_its_name(tmp_path: Path, pack: Any) -> None:
     data = image_bytes(np.ones((30, 30)))

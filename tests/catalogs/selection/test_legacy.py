@@ -109,6 +109,15 @@ def test_labels_and_mapped_columns_are_kept() -> None:
     assert "other" not in table.column_names
 
 
+def test_a_mapped_column_wins_over_one_that_would_be_computed() -> None:
+    table = adapt(sweep(mag_r=[15.0] * 6, mag_i=[16.0] * 6, shape_r=[9.0] * 6), "mag_r", "mag_i", "shape_r")
+    assert table["mag_r"].to_pylist() == [15.0] * 6
+    assert table["mag_i"].to_pylist() == [16.0] * 6
+    assert table["shape_r"].to_pylist() == [9.0] * 6
+    assert table["mag_g"].to_pylist()[0] == 17.5
+    assert "mag_r" in adapt(sweep(mag_r=[15.0] * 6, MW_TRANSMISSION_R=None), "mag_r").column_names
+
+
 def test_a_mapped_id_takes_the_place_of_the_three_numbers() -> None:
     table = adapt(sweep(RELEASE=None, BRICKID=None, OBJID=None, object_id=range(6)), "object_id")
     assert table["object_id"].to_pylist() == list(range(6))
@@ -130,6 +139,8 @@ def test_a_source_without_a_number_has_no_id() -> None:
         ({"MW_TRANSMISSION_G": None}, "table t has FLUX_G but no column MW_TRANSMISSION_G"),
         ({"OBJID": [2**22] * 6}, "table t: objid must be 0 to 4194303"),
         ({"RELEASE": ["new"] * 6}, "table t: column RELEASE cannot be used as int64"),
+        ({"FLUX_G": ["a\x1b"] * 6}, r"table t: column FLUX_G cannot be used as double: .*'a\\x1b'"),
+        ({"SHAPE_R": ["a"] * 6}, "table t: column SHAPE_R cannot be used as double"),
         ({"MASKBITS": [0.5] * 6}, "table t: column MASKBITS cannot be used as int32"),
     ],
 )

@@ -116,5 +116,3 @@ def test_no_galaxies_are_no_groups_and_disorder_is_refused() -> None:
     assert find_groups(empty, empty).num_grouped == 0
     with pytest.raises(ValueError, match="HEALPix order"):
         find_groups(np.array([2, 1]), np.array([0, 1]))
-    with pytest.raises(ValueError, match="radius_arcsec"):
-        find_groups(empty, empty, radius_arcsec=3.0)

@@ -25,8 +25,9 @@ def test_ids_of_every_size_are_kept_exactly() -> None:
     ("column", "message"),
     [
         (pa.array([1, 2**63], pa.uint64()), r"t: object_id must be an integer below 2\^63: .*9223372036854775808"),
-        (pa.array([1.0]), "its column is of type double; as floating-point numbers ids lose their last digits"),
+        (pa.array([1.0]), "its column is of type double; ids must not be floating-point numbers"),
         (pa.array(["7", "1e18"]), "t: object_id must be an integer, got '1e18'"),
+        (pa.array(["7", "+8"]), r"got '\+8'; write it as digits alone, without a plus sign"),
         (pa.array(["0012"]), "must be an integer, got '0012'"),
         (pa.array([" 12"]), "must be an integer, got ' 12'"),
         (pa.array(["../../etc/passwd"]), "must be an integer, got '../../etc/passwd'"),
@@ -129,7 +130,7 @@ def test_columns_of_all_tables_come_together_without_loss() -> None:
 
 def test_columns_that_do_not_go_together_are_refused_by_name() -> None:
     one, two = table_of(object_id=[1], x=["a"]).schema, table_of(object_id=[1], x=[1.0]).schema
-    with pytest.raises(InputError, match="column 'x' is of type string in one but of type double in two"):
+    with pytest.raises(InputError, match="column 'x' is of type double in two but of type string in one"):
         unify([("one", one), ("two", two)])
     placed = table_of(object_id=[1], ra=[1.0], dec=[1.0]).schema
     with pytest.raises(InputError, match="two has ra and dec but one has not"):

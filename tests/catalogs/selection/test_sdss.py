@@ -98,7 +98,8 @@ class SkyServer(BaseHTTPRequestHandler):
         self.server.asked.append(parse_qs(urlsplit(self.path).query))  # type: ignore[attr-defined]
         self.send_response(status)
         self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
+        if self.server.says_length:  # type: ignore[attr-defined]
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -107,9 +108,11 @@ class SkyServer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serve(status: int, kind: str, body: bytes) -> Iterator[tuple[str, list[dict[str, list[str]]]]]:
+def serve(
+    status: int, kind: str, body: bytes, *, says_length: bool = True
+) -> Iterator[tuple[str, list[dict[str, list[str]]]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), SkyServer)
-    server.answer, server.asked = (status, kind, body), []  # type: ignore[attr-defined]
+    server.answer, server.asked, server.says_length = (status, kind, body), [], says_length  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -144,12 +147,26 @@ def test_a_sample_is_fetched_once_and_selected_from(folder: Folder, sample: byte
         select_all(other, seed=0, folder=folder, name="targets.parquet")
 
 
+def test_a_sample_that_may_be_cut_short_is_not_kept(folder: Folder, sample: bytes) -> None:
+    cut = sample[: len(sample) // 2]
+    with (
+        serve(200, "text/csv", cut[: cut.rindex(b",") + 3], says_length=False) as (url, _),
+        pytest.raises(
+            InputError, match=r"gave no sample: the answer does not say how long it is.*run the same command"
+        ),
+    ):
+        fetch_sample(folder, num_rows=300, url=url)
+    assert list(folder.path.iterdir()) == []
+
+
 def test_a_sample_of_another_size_is_not_taken_for_this_one(folder: Folder, sample: bytes) -> None:
     with serve(200, "text/csv", sample) as (url, asked):
         path = fetch_sample(folder, num_rows=40, url=url)
         assert path.read_bytes() == sample
         with pytest.raises(InputError, match=r"began `skyserver` with .*skyserver_rows = 41"):
             fetch_sample(folder, num_rows=41, url=url)
+        with pytest.raises(InputError, match=r"began `skyserver` with skyserver_url = .* has skyserver_url = .*/dr9"):
+            fetch_sample(folder, num_rows=40, url=url + "/dr9")
         assert len(asked) == 1
 
 

@@ -73,6 +73,8 @@ def test_a_column_has_the_narrowest_type_that_loses_nothing(
         (str(BIG), "-5", "string"),
         ("0.25", str(2**62 + 1), "string"),
         ("5", "0012", "string"),
+        ("5", "0x10", "string"),
+        ("-0X1f", "5", "string"),
         ("true", "x", "string"),
         ("", "5", "int64"),
         ("5", "", "int64"),

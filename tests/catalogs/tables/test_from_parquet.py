@@ -35,7 +35,8 @@ def test_scalar_columns_are_kept_and_the_others_left_out(tmp_path: Path) -> None
             "a": [{"b": 1}],
             "list": [[1, 2]],
             "vector": pa.array([[1.0, 2.0]], pa.list_(pa.float64(), 2)),
-            "bytes": [b"x"],
+            "bytes": [b"x\xff"],
+            "uuid": pa.array([b"0123456789abcdef"], pa.binary(16)),
         }
     )
     pq.write_table(table, tmp_path / "t.parquet")
@@ -52,6 +53,20 @@ def test_scalar_columns_are_kept_and_the_others_left_out(tmp_path: Path) -> None
         "specObjID": [str(2**64 - 1)],
         "a.b": [7],
     }
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view(), None])
+def test_text_that_is_written_as_bytes_is_text_and_other_bytes_are_left_out(
+    tmp_path: Path, kind: pa.DataType | None
+) -> None:
+    words = [b"EXP", None, b"", "é".encode()] * 1000
+    text = pa.array(words, kind) if kind else pa.array(words).dictionary_encode()
+    late = pa.array([*words[:-1], b"\xe9"], kind or pa.binary())
+    table = pa.table({"type": text, "late": late, "x": range(4000)})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=1000)
+    read = read_table(tmp_path / "t.parquet")
+    assert read.column_names == ["type", "x"]
+    assert read["type"].to_pylist() == ["EXP", None, None, "é"] * 1000
 
 
 def test_the_metadata_of_the_writer_stays_behind(tmp_path: Path) -> None:
