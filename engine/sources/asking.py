@@ -21,8 +21,10 @@ NUM_THREADS = 4
 """Slow replies must not leave turns unused."""
 MAX_AHEAD = 64
 AHEAD_BYTES = 64 << 20
-# Of a service that is down or refuses us. Any other status says something of the one galaxy.
+# Of a service that is down or refuses us; one galaxy alone may well end a shard with any other status.
 _OUTAGE = (401, 403, 407, 429, 502, 503, 504)
+# Of the one galaxy, for certain. All else, where twenty galaxies in a row meet it, is the service's doing.
+_ANSWERS = (400, 404, 410)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +106,10 @@ class Desk:
         ).body
 
     def _count(self, failure: FetchFailed | None) -> None:
-        if failure is not None and _may_be_outage(failure):
-            self._has_failed = True
+        self._has_failed = failure is not None and _is_outage(failure)
+        if failure is not None and failure.status not in _ANSWERS:
             self.pacer.failed(failure.reason)
         else:
-            self._has_failed = False
             self.pacer.succeeded()
 
     def _check(self, num_failures: int) -> None:
@@ -126,11 +127,11 @@ class Desk:
         try:
             self._ask(self._answered_url)
         except FetchFailed as failure:
-            if _may_be_outage(failure):
+            if failure.status not in _ANSWERS:
                 return False
         self.pacer.succeeded()
         return True
 
 
-def _may_be_outage(failure: FetchFailed) -> bool:
+def _is_outage(failure: FetchFailed) -> bool:
     return failure.status is None or failure.status in _OUTAGE

@@ -19,7 +19,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "simple_f": (header_bytes({"SIMPLE": False, "BITPIX": 8, "NAXIS": 0}), "SIMPLE = F"),
     "no_value": ((b"SIMPLE  =T".ljust(80) + b"END").ljust(2880), "the first card of HDU 0 is not SIMPLE"),
     "hidden_in_simple": (
-        with_card(compressed("HCOMPRESS_1"), "ZSIMPLE", "T").replace(b"ZSIMPLE =", b"SIMPLE  ="),
+        compressed("HCOMPRESS_1").replace(b"EXTNAME =", b"SIMPLE  ="),
         "ZCMPTYPE is 'HCOMPRESS_1'",
     ),
     "order": (header_bytes({"SIMPLE": True, "NAXIS": 0, "BITPIX": 8}), "BITPIX and NAXIS do not follow"),
