@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,13 @@ def refuse_other_inputs(
         if before.get(key) != now.get(key):
             raise InputError(
                 f"{where} with {key} = {_show(before.get(key))}, but this job has {key} = {_show(now.get(key))}; "
-                f"{remedy}, or restore what was there (a digest differs when a file has changed)"
+                f"{remedy}, or restore what was there{_hint(now.get(key))}"
             )
+
+
+def _hint(value: Any) -> str:
+    is_digest = re.fullmatch(r"[0-9a-f]{64}", str(value[0] if isinstance(value, list) and value else value))
+    return " (a digest differs when a file has changed)" if is_digest else ""
 
 
 def _show(value: Any) -> str:

@@ -33,6 +33,7 @@ class _Group(click.Group):
         return list(self.commands)  # in the order of the work, not of the alphabet
 
     def invoke(self, context: click.Context) -> Any:
+        signal.signal(signal.SIGTERM, _interrupt)  # how a batch system stops a job: the same as Ctrl-C
         try:
             return super().invoke(context)
         except InputError as error:
@@ -49,6 +50,10 @@ class _Group(click.Group):
             # Our own sentences need no label; of others' errors the kind is half of what is known.
             kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
             _stop("\n".join([f"skymetal: {kind}{printable(first)}", *getattr(error, "__notes__", [])]), code=1)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _stop(text: str, *, code: int) -> None:
@@ -70,7 +75,7 @@ def _job_options(command: Command) -> Command:
 def main() -> None:
     """Gas-phase metallicities, 12+log(O/H), from a sky survey's galaxy images.
 
-    Start with `skymetal demo`. Then write a job file (the examples folder has two) and `skymetal run JOB`.
+    Start with `skymetal demo`. Then write a job file (see the examples folder) and `skymetal run JOB`.
     Every command can be stopped at any time: the same command again goes on where it was.
     """
 

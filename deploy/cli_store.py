@@ -66,9 +66,14 @@ def verify_command(path: Path, form: str) -> None:
             err=True,
         )
         sys.exit(1)
-    done = len(opened.done_blocks())
-    state = "" if opened.is_finished else f"; {done} of {opened.num_blocks} shards are ingested so far"
-    click.echo(f"store: every galaxy's image is as it was ingested{state}", err=form == "csv")
+    if not opened.is_finished:
+        click.echo(
+            f"store: {len(opened.done_blocks())} of {opened.num_blocks} shards are there, and what they hold is whole; "
+            "the store is not finished: run `skymetal ingest`",
+            err=True,
+        )
+        sys.exit(1)
+    click.echo("store: every galaxy's image is as it was ingested", err=form == "csv")
 
 
 @store.command()
@@ -100,6 +105,8 @@ def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:
 
 
 def _store_path(path: Path) -> Path:
+    if path.is_file():
+        raise InputError(f"{path} is a file; name a run directory, or the store in it")
     return path / STORE if (path / STORE).is_dir() else path
 
 

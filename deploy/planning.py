@@ -42,12 +42,13 @@ def forecast_ingest(run: Run) -> Forecast:
         f"{_size(layout.shard_bytes)} of pixels each",
         "memory": f"at most {_size(plan.worker_bytes)} a task, {num_tasks} at once: {_size(memory)} "
         f"of the {_size(available)} here, however many galaxies there are",
-        "disk": f"at most {_size(plan.store_bytes)}",
+        "disk": f"at most {_size(plan.store_bytes)}, and {_size(plan.free_bytes())} are free",
     }
     if images.source in SERVICES:
-        hours = num_galaxies / images.requests_per_second / 3600
+        minutes = num_galaxies / images.requests_per_second / 60
+        wait = f"{minutes / 60:.1f} h" if minutes > 90 else f"{minutes:.1f} min"
         lines["requests"] = (
-            f"{num_galaxies} at {images.requests_per_second:g} a second: {hours:.1f} h, fewer where downloads are kept"
+            f"{num_galaxies} at {images.requests_per_second:g} a second: {wait}, less where downloads are kept"
         )
     if not obstacle and memory > available:
         obstacle = (

@@ -20,8 +20,8 @@ from skymetal.catalogs.parts import read_manifest
 from skymetal.catalogs.publish import PublishReceipt
 from skymetal.catalogs.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
+from skymetal.catalogs.selection.select import num_tables
 from skymetal.catalogs.selection.select import select as select_targets
-from skymetal.catalogs.tables import find_tables
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation import evaluate
@@ -44,8 +44,8 @@ def select(run: Run) -> None:
     """Survey tables to target list."""
     settings = run.job.targets
     receipts = select_targets(settings, seed=run.job.job.seed, folder=run.directory.folder, name=names.TARGETS)
-    num_tables = len(find_tables(settings.tables)) or 1
-    for _ in track(receipts, title="select", total=num_tables, unit="tables", amount=lambda _: 1):
+    total = num_tables(settings, folder=run.directory.folder, name=names.TARGETS)
+    for _ in track(receipts, title="select", total=total, unit="tables", amount=lambda _: 1):
         pass
     selection = run.targets.selection
     say(f"select: {selection['rows_in']} rows in = {selection['rows_out']} targets + {_removed(selection)}")

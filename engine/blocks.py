@@ -57,7 +57,9 @@ def _run_one(task: Callable[[int], Any], index: NDArray[np.int64]) -> NDArray[np
     try:
         result[0] = task(int(index[0]))
     except BaseException as error:  # a SystemExit or a Rust panic would hang the client or kill the worker
-        result[0] = _Failure(f"{type(error).__name__}: {error}")
+        # A RuntimeError is a sentence of our own; of others' errors the kind is half of what is known.
+        kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+        result[0] = _Failure(f"{kind}{error}")
     return result
 
 

@@ -23,7 +23,8 @@ DTYPES = ("uint8", "float32")
 MAX_SHARD_BYTES = 4 << 30
 MAX_BANDS = 8
 _PATTERNS = {"folder": "{object_id}.jpg", "fits": "{object_id}.fits"}
-_STRETCHES = {"sdss": "sdss-jpeg", "legacy": "legacy-jpeg", "simulated": "asinh"}
+SDSS_JPEG = "sdss-jpeg"
+_STRETCHES = {"sdss": SDSS_JPEG, "legacy": "legacy-jpeg", "simulated": "asinh"}
 _BANDS = {"legacy": ("z", "r", "g")}
 
 
@@ -84,7 +85,7 @@ class ImageSettings:
         defaults = {
             "pattern": _PATTERNS.get(self.source, ""),
             "bands": _BANDS.get(self.source, ("i", "r", "g")),
-            "stretch": FLUX if flux else LUPTON if self._reads_flux else _STRETCHES.get(self.source, "sdss-jpeg"),
+            "stretch": FLUX if flux else LUPTON if self._reads_flux else _STRETCHES.get(self.source, SDSS_JPEG),
         }
         for name, value in defaults.items():
             if not getattr(self, name):

@@ -15,11 +15,12 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.selection.settings import LEGACY
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.framing import Framing
-from skymetal.engine.images import SERVICES, ImageSettings, make_source
+from skymetal.engine.images import SDSS_JPEG, SERVICES, ImageSettings, make_source
 from skymetal.engine.quality import inspect_pixels
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.sources import ImageSource
@@ -61,18 +62,22 @@ class IngestPlan:
         """How large the store can become on disk, were its pixels not to compress at all."""
         return self.store.num_blocks * self.store.layout.shard_bytes
 
+    def free_bytes(self) -> int:
+        """Return how much is free on the disk where the store is to be."""
+        folder = self.store.folder.path
+        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
+
     def check(self) -> None:
         """Raise InputError, before any work, where the source cannot serve or the disk cannot hold the store."""
         self.source.check(self.targets)
         if self.is_local and not self.store.done_blocks():
             self._try_first_images()
-        parent = next(path for path in (self.store.folder.path, *self.store.folder.path.parents) if path.is_dir())
-        free = shutil.disk_usage(parent).free
+        free = self.free_bytes()
         needed = len(self.missing_blocks()) * self.store.layout.shard_bytes // LIKELY_COMPRESSION
         if needed > free:
             raise InputError(
-                f"the cutout store {self.store.folder} needs about {needed / 2**30:.1f} GiB, but "
-                f"{free / 2**30:.1f} GiB are free there; "
+                f"the cutout store {self.store.folder} needs about {needed / 1e6:.0f} MB, but "
+                f"{free / 1e6:.0f} MB are free there; "
                 "name a [job] run_dir on a larger disk, or lower [images] size_pix"
             )
 
@@ -103,6 +108,11 @@ class ShardReceipt:
 
 def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, run_dir: Folder, seed: int) -> IngestPlan:
     """Decide the store's layout and the source of its images; nothing is written."""
+    if targets.selection["survey"] == LEGACY and settings.stretch == SDSS_JPEG:
+        raise InputError(
+            f"[images] stretch = {SDSS_JPEG!r} and bands = {list(settings.bands)} say that these are SDSS's pictures, "
+            "but [targets] survey is 'legacy'; give the bands, red first, and the stretch that they have"
+        )
     layout = StoreLayout(
         image_spec=settings.spec(survey=str(targets.selection["survey"])),
         num_targets=targets.num_rows,

@@ -164,7 +164,8 @@ class CutoutStore:
                 raise ValueError("it has other rows or columns than a receipt")
             return table
         except (OSError, ValueError) as error:  # Arrow's errors are either
-            message = f"{self.folder}/{name} is missing or damaged ({error}); {REMEDY}"
+            what = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({first_line(error)})"
+            message = f"{self.folder}/{name} is {what}; {REMEDY}"
             raise RuntimeError(message) from error
 
     def read_is_stored(self) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from skymetal.engine.store import MANIFEST, CutoutStore, receipt_name, shard_nam
 
 MAX_THREADS = 4
 SET_ASIDE = "set-aside"
+_REPAIR_METADATA = "`skymetal store repair` with the run directory writes it again and keeps every shard"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,19 +38,20 @@ class Damage:
 def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
     """Open a store that may be damaged or unfinished.
 
-    Raises InputError where there is none, where it is another version's or not for these targets.
+    Raises InputError where there is none or it is not for these targets, RuntimeError where what describes it is lost.
     """
     folder = Folder(path)
     try:
         layout = StoreLayout.from_json(json.loads(folder.read(GROUP_METADATA))["attributes"][ATTRIBUTE])
     except FileNotFoundError:
+        if folder.exists("receipts"):
+            raise RuntimeError(f"{path}/{GROUP_METADATA} is missing; {_REPAIR_METADATA}") from None
         raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path}/{GROUP_METADATA} is damaged, or another version's ({first_line(error)}); "
-            "`skymetal store repair` with the run directory writes it again and keeps every shard"
+        raise RuntimeError(
+            f"{path}/{GROUP_METADATA} is damaged, or another version's ({first_line(error)}); {_REPAIR_METADATA}"
         ) from error
-    if targets is not None and layout.targets_digest != targets.digest:
+    if targets is not None and targets.num_rows and layout.targets_digest != targets.digest:
         raise InputError(f"the store {path} was made for another target list than {targets.path}")
     return CutoutStore(folder, layout)
 

@@ -120,8 +120,8 @@ def test_no_damage_is_silent(kind: Callable[..., None], whole: Path, tmp_path: P
 def is_noticed(path: Path, name: str) -> bool:
     try:
         found = damages(open_damaged_store(path, None))
-    except InputError as error:
-        return (name == "zarr.json" and "damaged" in str(error)) or "no cutout store" in str(error)
+    except RuntimeError as error:
+        return name == "zarr.json" and ("zarr.json is damaged" in str(error) or "zarr.json is missing" in str(error))
     if name == "manifest.json" and not (path / name).exists():
         return True  # without its manifest a store is not finished, and cannot be opened
     return any(damage.file == name or name == "manifest.json" for damage in found)

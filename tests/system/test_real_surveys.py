@@ -53,7 +53,8 @@ pixel_scale_arcsec = 0.262
     assert brickid.tolist() == table["brickid"].to_pylist()
     assert objid.tolist() == table["objid"].to_pylist()
     for name in ("not_a_sweep_file.txt", "not_a_tractor_file.txt"):
-        result = runs.run("select", job, "--set", f'targets.tables=["{tables}/{name}"]', "--set", "job.run_dir=other")
+        elsewhere = ["--set", f'targets.tables=["{tables}/{name}"]', "--set", f"job.run_dir={tmp_path}/other"]
+        result = runs.run("select", job, *elsewhere)
         assert result.returncode == 2
         assert name in result.stderr
         assert result.stderr.count("\n") == 1

@@ -127,7 +127,7 @@ def test_whatever_the_bytes_are_nothing_but_a_refusal_is_raised() -> None:
         for _ in range(chance.randint(1, 5)):
             end = chance.choice(starts)
             card = end - 80 * chance.randint(1, 36)
-            match chance.randrange(4):
+            match chance.randrange(5):
                 case 0:
                     data[card + chance.randrange(80)] = chance.choice(signs)
                 case 1:
@@ -136,6 +136,10 @@ def test_whatever_the_bytes_are_nothing_but_a_refusal_is_raised() -> None:
                 case 2:
                     data[card : card + 8] = bytes(data[end - 2880 : end - 2872])
                 case 3:
+                    data[end - 2880 : end] = data[end - 2880 : end].replace(b"= ", chance.choice((b"=T", b"=  ")))[
+                        :2880
+                    ]
+                case 4:
                     del data[card : card + 80]
         try:
             walk(bytes(data))
