@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import tomllib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from skymetal.catalogs.errors import InputError
 from skymetal.deploy.cli import DEMO
 from skymetal.deploy.config import read_job
+from skymetal.engine.images import make_source
 
 JOB = """
 [job]
@@ -115,3 +117,13 @@ def test_the_demo_and_the_examples_are_jobs() -> None:
     examples = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.toml"))
     assert len(examples) == 4
     assert {read_job(example).targets.survey for example in examples} == {"sdss", "legacy"}
+
+
+def test_every_section_that_the_docs_show_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "surveys.md").read_text(encoding="utf-8")
+    sections = text.split("```toml\n")[1].split("```")[0].split("\n\n")
+    assert len(sections) == 5
+    for section in sections:
+        text = '[job]\nrun_dir = "run"\n[targets]\nsurvey = "s"\ntables = ["t.csv"]\n[images]\n' + section
+        job = read_job(write(tmp_path, text))
+        assert pickle.dumps(make_source(job.images, run_dir=tmp_path, seed=0))
