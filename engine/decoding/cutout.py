@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import printable
 from skymetal.catalogs.fits.header import Hdu
 from skymetal.catalogs.flags import Flag
-from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, no_data_as_nan, open_fits, read_pixels
+from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, open_fits, read_pixels
 from skymetal.engine.decoding.wcs import make_wcs, pixel_scale_arcsec, pixel_sides_arcsec, to_sky
+from skymetal.engine.flux import crop_flux
 from skymetal.engine.footprint import separation_arcsec
-from skymetal.engine.framing import resample
-from skymetal.engine.quality import inspect_coverage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +55,9 @@ def read_cutout(
         for cards in {id(image.cards): image.cards for image in images}.values():  # the planes of a cube share theirs
             _check_place(cards, ra, dec, input_size_pix=input_size_pix, max_offset_pix=max_offset_pix)
     scale = pixel_scale_arcsec(images[0].cards)
-    planes = [image.pixels_HW for image in images]
-    flux_CHW = no_data_as_nan(np.stack(planes)[:, ::-1])
-    left = (input_size_pix - crop_pix) / 2
-    inside = slice(math.floor(left), math.ceil(left + crop_pix))
-    flags, reason = inspect_coverage(~np.isnan(flux_CHW[:, inside, inside]), bands)
-    fields = {"flags": int(flags), "reason": reason, "scale_arcsec": scale and scale * crop_pix / size_pix}
-    box = (left, left, left + crop_pix, left + crop_pix)
-    yield fields, None if reason else resample(flux_CHW, box=box, size_pix=size_pix)
+    planes_CHW = np.stack([image.pixels_HW for image in images])[:, ::-1]
+    flux_HWC, flags, reason = crop_flux(planes_CHW, crop_pix=crop_pix, size_pix=size_pix, bands=bands)
+    yield {"flags": int(flags), "reason": reason, "scale_arcsec": scale and scale * crop_pix / size_pix}, flux_HWC
 
 
 def _read_bands(path: str, bands: Sequence[str], file_bands: Sequence[str], size_pix: int) -> list[_Image]:

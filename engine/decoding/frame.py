@@ -17,8 +17,9 @@ from skymetal.catalogs.fits.cards import FitsError
 from skymetal.catalogs.fits.header import first_image
 from skymetal.catalogs.fits.plain_file import open_stream
 from skymetal.catalogs.flags import Flag
-from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, no_data_as_nan, open_fits, read_pixels
+from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, open_fits, read_pixels
 from skymetal.engine.decoding.wcs import is_mirrored, make_wcs, pixel_sides_arcsec, to_pixels
+from skymetal.engine.flux import no_data_as_nan
 from skymetal.engine.footprint import gnomonic, unit_vectors
 from skymetal.engine.framing import resample
 from skymetal.engine.quality import inspect_coverage

@@ -62,14 +62,6 @@ def read_pixels(file: BinaryIO, hdu: Hdu) -> NDArray[Any]:
     return values.reshape(image_shape(hdu))
 
 
-def no_data_as_nan(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Return float32, with NaN where there is NaN, infinity or exactly 0: surveys write 0 where they have no image."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        flux: NDArray[np.float32] = values.astype(np.float32)  # a copy, in the machine's byte order
-    flux[~np.isfinite(flux) | (flux == 0)] = np.nan
-    return flux
-
-
 def _scale(hdu: Hdu, data: bytes) -> NDArray[Any]:
     bitpix = hdu.cards["BITPIX"]
     raw: NDArray[Any] = np.frombuffer(data, f">{'f' if bitpix < 0 else 'i' if bitpix > 8 else 'u'}{abs(bitpix) // 8}")

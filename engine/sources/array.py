@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skymetal.catalogs.errors import InputError, did_you_mean, first_line, printable
-from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.targets import TargetList
-from skymetal.engine.framing import Framing, resample
-from skymetal.engine.quality import inspect_coverage
+from skymetal.engine.flux import crop_flux
+from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.array_file import ArrayFile, open_array_file
+from skymetal.engine.sources.flux import FluxCutout, render_cutout
 from skymetal.engine.sources.pictures import crop_picture
 
 MAX_ROWS = 200_000_000
@@ -112,7 +112,12 @@ class ArraySource:
         order = [self._file_bands.index(band) for band in self.bands]
         if self.rendering is not None:
             planes_CHW = pixels if is_planes_first else pixels.transpose(2, 0, 1)
-            return self._from_flux(planes_CHW[order], self.rendering, source)
+            size_pix = self.framing.size_pix
+            flux_HWC, flags, reason = crop_flux(
+                planes_CHW[order], crop_pix=self.crop_pix, size_pix=size_pix, bands=self.bands
+            )
+            flux = FluxCutout(flux_HWC=flux_HWC, flags=flags, reason=reason)
+            return render_cutout(flux, source=source, rendering=self.rendering)
         picture_HWC = pixels.transpose(1, 2, 0) if is_planes_first else pixels
         if self.bands != self._file_bands:
             picture_HWC = picture_HWC[:, :, order]
@@ -121,20 +126,6 @@ class ArraySource:
         image = Image.fromarray(np.ascontiguousarray(picture_HWC))
         pixels_HWC = crop_picture(image, crop_pix=self.crop_pix, size_pix=self.framing.size_pix)
         return Cutout(pixels=pixels_HWC, source=source)
-
-    def _from_flux(self, planes_CHW: NDArray[Any], rendering: Rendering, source: str) -> Cutout:
-        with np.errstate(over="ignore"):  # a float64 beyond float32 is no data either
-            flux_CHW = planes_CHW.astype(np.float32)
-        flux_CHW[~np.isfinite(flux_CHW) | (flux_CHW == 0)] = np.nan
-        low, high = (self.input_size_pix - self.crop_pix) / 2, (self.input_size_pix + self.crop_pix) / 2
-        inside = slice(math.floor(low), math.ceil(high))
-        flags, reason = inspect_coverage(~np.isnan(flux_CHW[:, inside, inside]), self.bands)
-        if reason:
-            return Cutout(pixels=None, source=source, reason=reason, flags=flags)
-        flux_HWC = resample(flux_CHW, box=(low, low, high, high), size_pix=self.framing.size_pix)
-        if np.isnan(flux_HWC).any():
-            flags |= Flag.PADDED
-        return Cutout(pixels=rendering.render(flux_HWC), source=source, flags=flags)
 
     @property
     def _file_bands(self) -> tuple[str, ...]:

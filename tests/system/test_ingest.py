@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -64,6 +66,22 @@ def test_sigkill_at_ten_random_moments_leaves_a_store_of_the_same_bytes(ingested
     assert result.returncode == 0, result.stderr
     assert runs.contents(tmp_path / "run" / "store.zarr") == runs.contents(ingested / "store.zarr")
     assert not list((tmp_path / "run").rglob(".writing-*"))
+
+
+def test_a_batch_system_that_ends_the_job_is_told_the_same_as_ctrl_c(tmp_path: Path) -> None:
+    job = runs.write_job(tmp_path, JOB)
+    assert runs.run("select", job).returncode == 0
+    process = subprocess.Popen(runs.command("ingest", job), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while num_receipts(tmp_path / "run" / "store.zarr" / "receipts") < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines() == ["skymetal: stopped; the same command goes on from here"]
+    result = runs.run("store", "verify", tmp_path / "run")
+    assert result.returncode == 1
+    assert "what they hold is whole; the store is not finished: run `skymetal ingest`" in result.stderr
 
 
 def num_receipts(receipts: Path) -> int:
