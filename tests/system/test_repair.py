@@ -64,8 +64,8 @@ def test_what_is_lost_is_made_again(undisturbed: Path, tmp_path: Path, loss: str
 @pytest.mark.parametrize(
     ("pattern", "remedy"),
     [
-        ("store.zarr/images/c/3/0/0/0", "delete it and run `skymetal ingest` again"),
-        ("store.zarr/receipts/000003.parquet", "delete it and run `skymetal ingest` again"),
+        ("store.zarr/images/c/3/0/0/0", "`skymetal store repair` makes it again"),
+        ("store.zarr/receipts/000003.parquet", "`skymetal store repair` makes it again"),
         ("ensemble/fold0-*.safetensors", "delete fold0-"),
         ("targets.parquet", "delete it and run `skymetal select` again"),
     ],
@@ -84,7 +84,10 @@ def test_what_is_damaged_is_named_with_a_remedy_that_works(
     assert str(name) in result.stderr
     assert remedy in result.stderr
     assert "Traceback" not in result.stderr
-    lose(run, pattern)
+    if "repair" in remedy:
+        assert runs.run("store", "repair", run).returncode == 0
+    else:
+        lose(run, pattern)
     result = runs.run("run", job)
     assert result.returncode == 0, result.stderr
     assert runs.contents(run / "catalogue") == runs.contents(undisturbed / "catalogue")
