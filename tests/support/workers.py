@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def peak_bytes() -> int:
-    """Return the most memory this process ever held; its getrusage would begin with that of the process it came from."""
+    """Return the most memory this process ever held (getrusage would begin with that of the process it came from)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
