@@ -1,0 +1,116 @@
+"""Undoing shrinkage: predictions crowd towards the mean, and a monotone map gives them the truth's distribution.
+
+N galaxies, K knots, dex.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymetal.train.intervals import Sample, parts
+from skymetal.train.metrics import Values
+
+HIGH_OH = 9.1
+"""Above it shrinkage is told from the share of galaxies: 12.6 % of the truth, 5.7 % of the published predictions."""
+GALAXIES_PER_KNOT = 40
+MAX_KNOTS = 25
+MIN_STEP_DEX = 1e-3
+OUTER_SLOPE = (0.5, 2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """A strictly increasing map of predictions: linear between knots, and with outer_slope beyond them."""
+
+    predicted: tuple[float, ...]
+    corrected: tuple[float, ...]
+    outer_slope: float
+
+    def __post_init__(self) -> None:
+        if not (len(self.predicted) == len(self.corrected) > 0 and self.outer_slope > 0):
+            raise ValueError("a correction needs as many corrected as predicted knots, and an outer_slope > 0")
+        for values in (self.predicted, self.corrected):
+            if any(right <= left for left, right in itertools.pairwise(values)):
+                raise ValueError("a correction needs knots that increase")
+
+    def apply(self, prediction_N: Values) -> Values:
+        """Return the corrected predictions; a galaxy's does not depend on the others."""
+        inside_N = np.interp(prediction_N, self.predicted, self.corrected)
+        beyond_N = prediction_N - np.clip(prediction_N, self.predicted[0], self.predicted[-1])
+        return inside_N + self.outer_slope * beyond_N
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShrinkageReceipt:
+    """What the correction does to galaxies that had no part in it: before (oh_p50) and after (oh_unshrunk).
+
+    slope is that of prediction on truth, share the share above threshold, dex.
+    """
+
+    num_galaxies: int
+    threshold: float
+    slope_before: float
+    slope_after: float
+    rmse_before: float
+    rmse_after: float
+    share_true: float
+    share_before: float
+    share_after: float
+
+
+def fit_correction(truth_N: Values, prediction_N: Values) -> Correction:
+    """Fit the map that gives predictions the distribution of the truth: the k-th group by size onto the k-th.
+
+    Few galaxies get few knots, and so a nearly straight map.
+    """
+    num_knots = min(max(len(truth_N) // GALAXIES_PER_KNOT, 2), MAX_KNOTS, len(truth_N))
+    predicted: list[float] = []
+    corrected: list[float] = []
+    groups = zip(np.array_split(np.sort(prediction_N), num_knots), np.array_split(np.sort(truth_N), num_knots))  # noqa: B905
+    for predicted_group, true_group in groups:
+        x, y = float(predicted_group.mean()), float(true_group.mean())
+        if not predicted or (x - predicted[-1] > MIN_STEP_DEX and y - corrected[-1] > MIN_STEP_DEX):
+            predicted.append(x)
+            corrected.append(y)
+    slope = (corrected[-1] - corrected[0]) / (predicted[-1] - predicted[0]) if len(predicted) > 1 else 1.0
+    return Correction(
+        predicted=tuple(predicted), corrected=tuple(corrected), outer_slope=float(np.clip(slope, *OUTER_SLOPE))
+    )
+
+
+def judge_correction(sample: Sample, centre: float) -> ShrinkageReceipt:
+    """Return the receipt: each part (fold) corrected by a map fitted on the others, centre being added before."""
+    corrected_N = np.empty_like(sample.prediction_N)
+    for inside_N, others_N in parts(sample.part_N):
+        correction = fit_correction(sample.truth_N[others_N], sample.prediction_N[others_N])
+        corrected_N[inside_N] = correction.apply(sample.prediction_N[inside_N])
+    before_N = sample.prediction_N + centre
+    return ShrinkageReceipt(
+        num_galaxies=len(before_N),
+        threshold=HIGH_OH,
+        slope_before=_slope(before_N, sample.truth_N),
+        slope_after=_slope(corrected_N, sample.truth_N),
+        rmse_before=_rmse(before_N, sample.truth_N),
+        rmse_after=_rmse(corrected_N, sample.truth_N),
+        share_true=_share(sample.truth_N),
+        share_before=_share(before_N),
+        share_after=_share(corrected_N),
+    )
+
+
+def _slope(prediction_N: Values, truth_N: Values) -> float:
+    lever_N = truth_N - truth_N.mean()
+    spread = float(lever_N @ lever_N)
+    return float(lever_N @ prediction_N) / spread if spread > 0 else 0.0
+
+
+def _rmse(prediction_N: Values, truth_N: Values) -> float:
+    return float(np.sqrt(np.mean((prediction_N - truth_N) ** 2)))
+
+
+def _share(values_N: NDArray[np.float64]) -> float:
+    return float(np.mean(values_N > HIGH_OH))
