@@ -1,32 +1,25 @@
-"""``ensemble.toml``: the card that names and describes an ensemble, and the out-of-fold table beside it."""
+"""``ensemble.toml``: the card that names and describes an ensemble, and the tables of held-out galaxies beside it."""
 
 from __future__ import annotations
 
-import dataclasses
-import platform
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import tomli_w
-import torch
 
-import skymetal
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.parts import decode_parquet, encode_parquet
-from skymetal.catalogs.schema import PERCENTILES
+from skymetal.catalogs.parts import decode_parquet
 from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec, Normalisation
-from skymetal.train.member import MemberReceipt, find_receipt
-from skymetal.train.plan import TrainPlan
+from skymetal.train.inputs import NetworkInput
+from skymetal.train.recipe import Recipe
 
 CARD = "ensemble.toml"
 OUT_OF_FOLD = "out_of_fold.parquet"
-_FORMAT = 1
+TEST = "test.parquet"
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +40,14 @@ class EnsembleCard:
     path: Path
     digest: str
     plan_digest: str
-    recipe: str
+    recipe: Recipe
     seed: int
     labels: tuple[str, ...]
     image_spec: ImageSpec
+    network_input: NetworkInput
     members: tuple[MemberEntry, ...]
     out_of_fold_sha256: str
+    test_sha256: str
     quantiles: dict[str, dict[float, float]]
 
     @property
@@ -66,36 +61,26 @@ class EnsembleCard:
         return self.quantiles[self.labels[0]]
 
     def read_out_of_fold(self) -> pa.Table:
-        """Return object_id, fold, and for each label L its truth ``L_true`` and prediction ``L``, by object_id.
+        """Return the galaxies that one member was kept from, by object_id, predicted by that member.
 
-        Raises RuntimeError where the file is not the one the card names.
+        Columns: object_id, fold, and for each label L the truth ``L_true``, the mean over views ``L``, and the spread
+        over them ``L_std_views``. Raises RuntimeError where the file is not the one the card names.
         """
-        data = (self.path / OUT_OF_FOLD).read_bytes()
-        if digest(data) != self.out_of_fold_sha256:
-            raise damaged_file(self.path / OUT_OF_FOLD)
+        return self._read(OUT_OF_FOLD, self.out_of_fold_sha256)
+
+    def read_test(self) -> pa.Table | None:
+        """Return the galaxies that every member was kept from, predicted by all; None where there are none.
+
+        Columns: object_id, and for each label ``L_true``, the mean over members and views ``L``, and the spreads
+        ``L_std_views``, root mean square over members, and ``L_std_folds``.
+        """
+        return self._read(TEST, self.test_sha256) if self.test_sha256 else None
+
+    def _read(self, name: str, sha256: str) -> pa.Table:
+        data = (self.path / name).read_bytes()
+        if digest(data) != sha256:
+            raise damaged_file(self.path / name)
         return decode_parquet(data)
-
-
-def write_ensemble(plan: TrainPlan) -> EnsembleCard:
-    """Sum up the trained folds: write the out-of-fold table, then the card; doing it twice is harmless.
-
-    Raises RuntimeError where a fold is not trained or its predictions are damaged.
-    """
-    folder = open_folder(plan.ensemble)
-    found = [find_receipt(folder, fold, plan_digest=plan.digest) for fold in range(plan.num_folds)]
-    missing = [fold for fold, receipt in enumerate(found) if receipt is None]
-    if missing:
-        raise RuntimeError(f"{len(missing)} of {plan.num_folds} folds are not trained, the first is fold {missing[0]}")
-    receipts = [receipt for receipt in found if receipt is not None]
-    table = pa.concat_tables([_read_predictions(folder, receipt) for receipt in receipts]).sort_by("object_id")
-    data = encode_parquet(table.combine_chunks())
-    folder.write(OUT_OF_FOLD, data)
-    folder.write(CARD, tomli_w.dumps(_describe(plan, receipts, table, digest(data))).encode())
-    kept = {receipt.weights_file for receipt in receipts} | {receipt.predictions_file for receipt in receipts}
-    for name in folder.names("fold*-*.*"):
-        if name not in kept:  # what a killed task wrote and no receipt names
-            folder.remove(name)
-    return describe_ensemble(plan.ensemble)
 
 
 def describe_ensemble(path: str | Path) -> EnsembleCard:
@@ -107,8 +92,8 @@ def describe_ensemble(path: str | Path) -> EnsembleCard:
         raise InputError(f"there is no ensemble in {path}: {CARD} is missing; run `skymetal train` first") from None
     try:
         content = tomllib.loads(data.decode())
-        if content.get("format") != _FORMAT:
-            raise ValueError(f"its format is {content.get('format')!r}, this version reads {_FORMAT}")
+        if content.get("format") != FORMAT:
+            raise ValueError(f"its format is {content.get('format')!r}, this version reads {FORMAT}")
         return _read_card(folder, digest(data), content)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -121,7 +106,8 @@ def ensemble_is_whole(path: Path) -> bool:
     """Tell whether an ensemble's card and every file it names are there. Raises as describe_ensemble for a bad card."""
     if not (path / CARD).exists():
         return False
-    names = [OUT_OF_FOLD, *(entry.file for entry in describe_ensemble(path).members)]
+    card = describe_ensemble(path)
+    names = [OUT_OF_FOLD, *([TEST] if card.test_sha256 else []), *(entry.file for entry in card.members)]
     return all((path / name).is_file() for name in names)
 
 
@@ -140,52 +126,19 @@ def _read_card(folder: Folder, card_digest: str, content: dict[str, Any]) -> Ens
         path=folder.path,
         digest=card_digest,
         plan_digest=content["plan_digest"],
-        recipe=content["recipe"]["name"],
+        recipe=Recipe.from_dict(content["recipe"]),
         seed=content["seed"],
         labels=tuple(content["labels"]),
         image_spec=ImageSpec(**spec | {"bands": tuple(spec["bands"])}),
+        network_input=NetworkInput(**content["network_input"]),
         members=tuple(_read_entry(entry) for entry in content["members"]),
         out_of_fold_sha256=content["out_of_fold"]["sha256"],
+        test_sha256=content["test"]["sha256"] if "test" in content else "",
         quantiles={
             label: {float(level): value for level, value in levels.items()}
             for label, levels in content["residual_quantiles"].items()
         },
     )
-
-
-def _describe(plan: TrainPlan, receipts: list[MemberReceipt], table: pa.Table, table_digest: str) -> dict[str, Any]:
-    return {
-        "format": _FORMAT,
-        "plan_digest": plan.digest,
-        "num_folds": plan.num_folds,
-        "seed": plan.seed,
-        "labels": list(plan.labels),
-        "init_digest": plan.init_digest,
-        "store_digest": plan.store_digest,
-        "targets_digest": plan.targets_digest,
-        "recipe": dataclasses.asdict(plan.recipe),
-        "image_spec": dataclasses.asdict(plan.image_spec) | {"bands": list(plan.image_spec.bands)},
-        "software": {
-            "skymetal": skymetal.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        "out_of_fold": {"file": OUT_OF_FOLD, "sha256": table_digest, "num_galaxies": table.num_rows},
-        "residual_quantiles": {label: _residual_quantiles(table, label) for label in plan.labels},
-        "members": [_entry(receipt) for receipt in receipts],
-    }
-
-
-def _entry(receipt: MemberReceipt) -> dict[str, Any]:
-    return {
-        "fold": receipt.fold,
-        "file": receipt.weights_file,
-        "sha256": receipt.weights_digest,
-        "label_mean": list(receipt.label_mean),
-        "label_std": list(receipt.label_std),
-        "normalisation": {"mean": list(receipt.normalisation.mean), "std": list(receipt.normalisation.std)},
-    }
 
 
 def _read_entry(entry: dict[str, Any]) -> MemberEntry:
@@ -197,18 +150,3 @@ def _read_entry(entry: dict[str, Any]) -> MemberEntry:
         label_std=tuple(entry["label_std"]),
         normalisation=Normalisation(mean=tuple(pixels["mean"]), std=tuple(pixels["std"])),
     )
-
-
-def _residual_quantiles(table: pa.Table, label: str) -> dict[str, float]:
-    residual = pc.subtract(table[f"{label}_true"], table[label]).to_numpy().astype(np.float64)
-    return {repr(level): float(np.quantile(residual, level)) for level in PERCENTILES.values()}
-
-
-def _read_predictions(folder: Folder, receipt: MemberReceipt) -> pa.Table:
-    data = folder.read(receipt.predictions_file)
-    if digest(data) != receipt.predictions_digest:
-        raise RuntimeError(
-            f"{folder}/{receipt.predictions_file} is damaged: its digest is not its receipt's; "
-            f"delete fold{receipt.fold}.json and train again"
-        )
-    return decode_parquet(data)

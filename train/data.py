@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError, missing_column
-from skymetal.catalogs.targets import TargetList
+from skymetal.catalogs.storage import open_folder
 from skymetal.engine.pixels import Normalisation
-from skymetal.engine.store import CutoutStore
-from skymetal.train.folds import assign_folds
+from skymetal.engine.store import open_store
+from skymetal.train.folds import TEST_FOLD
+from skymetal.train.plan import TrainPlan
 
-MIN_GALAXIES = 8
-OH_RANGE = (6.0, 11.0)
-"""No galaxy's 12+log(O/H) is outside: a number that is comes from a sentinel or another column."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledRows:
-    """The rows of a target list whose labels are all finite.
-
-    group_id_N is what decides a galaxy's fold: galaxies within 2″ share one, since their cutouts show the same light.
-    """
-
-    row_N: NDArray[np.int64]
-    object_id_N: NDArray[np.int64]
-    group_id_N: NDArray[np.int64]
-    labels_NK: NDArray[np.float32]
+_PIECE = 1024
+"""Cutouts looked at together: memory stays small however many there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """Galaxies with pixels and labels, in store order. images_NHWC is uint8, labels_NK in the labels' units."""
+    """Galaxies with pixels and labels, in store order. images_NHWC is uint8, labels_NK in the labels' units.
+
+    The pixels are a memory map of a file that all ranks of a machine share.
+    """
 
     object_id_N: NDArray[np.int64]
     images_NHWC: NDArray[np.uint8]
@@ -43,86 +32,76 @@ class TrainingSet:
 
     def part(self, fold: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows that the member of ``fold`` learns from, and those it is judged by."""
-        return np.flatnonzero(self.fold_N != fold), np.flatnonzero(self.fold_N == fold)
+        return np.flatnonzero((self.fold_N != fold) & (self.fold_N != TEST_FOLD)), np.flatnonzero(self.fold_N == fold)
+
+    @property
+    def test_rows(self) -> NDArray[np.intp]:
+        """The rows that no member learns from."""
+        return np.flatnonzero(self.fold_N == TEST_FOLD)
 
 
-def read_labels(
-    targets: TargetList, labels: tuple[str, ...], *, is_stored_N: NDArray[np.bool_] | None = None
-) -> LabelledRows:
-    """Read the galaxies whose labels are all finite, of those stored where ``is_stored_N`` says which are.
+def pixels_path(plan: TrainPlan) -> Path:
+    """Return where the pixels of the training set lie, once :func:`gather_pixels` has written them."""
+    return plan.checkpoints / f"pixels-{plan.digest[:12]}.npy"
 
-    Raises InputError for a label that is no column, no number, the same for all or no metallicity, and for too few
-    galaxies.
+
+def gather_pixels(plan: TrainPlan) -> None:
+    """Decode every galaxy that has labels into one flat file, which can be read at random; done before, do nothing.
+
+    Random cutouts cost a decoded chunk each in the store, and a copy in each rank in memory. Raises RuntimeError for
+    a damaged shard, or where the disk is full.
     """
-    for name in labels:
-        if name not in targets.column_names:
-            raise missing_column(f"[train] labels: {targets.path}", name, targets.column_names)
-    group = "group_id" if "group_id" in targets.column_names else "object_id"  # without positions no pair is known
-    columns = list(dict.fromkeys(["object_id", group, *labels]))
-    table = pa.concat_tables(targets.iter_tables(columns))
-    labels_NK = np.stack([_as_float(table[name], name) for name in labels], axis=1)
-    usable_N = np.isfinite(labels_NK).all(axis=1)
-    if is_stored_N is not None:
-        usable_N &= is_stored_N
-    row_N = np.flatnonzero(usable_N)
-    if len(row_N) < MIN_GALAXIES:
-        raise InputError(
-            f"[train] labels: only {len(row_N)} of {targets.num_rows} galaxies have {' and '.join(labels)}"
-            f"{'' if is_stored_N is None else ' and an image'}; training needs at least {MIN_GALAXIES}"
-        )
-    labels_NK, object_id_N = labels_NK[row_N], table["object_id"].to_numpy()[row_N]
-    group_id_N = table[group].to_numpy()[row_N]
-    for name, column_N in zip(labels, labels_NK.T, strict=True):
-        if np.ptp(column_N) == 0:
-            raise InputError(f"[train] labels: {name} is {column_N[0]:g} for every galaxy: nothing can be learnt")
-        odd = np.flatnonzero((column_N < OH_RANGE[0]) | (column_N > OH_RANGE[1]))
-        if name.startswith("oh_") and len(odd):
-            raise InputError(
-                f"[train] labels: {name} is {column_N[odd[0]]:g} for object_id {object_id_N[odd[0]]}, outside "
-                f"{OH_RANGE[0]:g} to {OH_RANGE[1]:g}, so it is no 12+log(O/H); cut such rows or leave the field empty"
-            )
-    return LabelledRows(row_N=row_N, object_id_N=object_id_N, group_id_N=group_id_N, labels_NK=labels_NK)
+    path = pixels_path(plan)
+    if path.exists():
+        return
+    store, labelled = open_store(plan.store), plan.read_labels()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(labelled.row_N), *plan.image_spec.frame)}
+    try:
+        with open_folder(plan.checkpoints).open_new(path.name) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for index in range(store.num_blocks):
+                block = store.read_block(index)
+                first, last = np.searchsorted(labelled.row_N, [block.start, block.stop])
+                within = labelled.row_N[first:last] - block.start
+                if not np.array_equal(block.object_id[within], labelled.object_id_N[first:last]):
+                    raise RuntimeError(
+                        f"block {index} of {store.folder} has other galaxies than {plan.targets}; ingest again"
+                    )
+                file.write(np.ascontiguousarray(block.images[within]).data)
+    except OSError as error:
+        num_bytes = len(labelled.row_N) * plan.image_spec.cutout_bytes
+        raise RuntimeError(
+            f"{path} needs {num_bytes / 1e9:.1f} GB for the training pixels and cannot be written ({error.strerror})"
+        ) from error
 
 
-def read_training_set(
-    store: CutoutStore, targets: TargetList, labels: tuple[str, ...], *, num_folds: int, seed: int
-) -> TrainingSet:
-    """Read every stored galaxy with labels into memory, block by block.
-
-    Raises RuntimeError for a damaged shard, InputError where labels or galaxies do not suffice.
-    """
-    labelled = read_labels(targets, labels, is_stored_N=store.read_is_stored())
-    frame = (store.image_spec.size_pix, store.image_spec.size_pix, len(store.image_spec.bands))
-    images_NHWC = np.empty((len(labelled.row_N), *frame), dtype=np.uint8)
-    for index in range(store.num_blocks):
-        block = store.read_block(index)
-        first, last = np.searchsorted(labelled.row_N, [block.start, block.stop])
-        within = labelled.row_N[first:last] - block.start
-        if not np.array_equal(block.object_id[within], labelled.object_id_N[first:last]):
-            raise RuntimeError(f"block {index} of {store.folder} has other galaxies than {targets.path}; ingest again")
-        images_NHWC[first:last] = block.images[within]
+def read_training_set(plan: TrainPlan) -> TrainingSet:
+    """Return the training set, its pixels mapped, not read. :func:`gather_pixels` must have run."""
+    labelled = plan.read_labels()
+    images_NHWC = np.load(pixels_path(plan), mmap_mode="r")
+    if images_NHWC.shape != (len(labelled.row_N), *plan.image_spec.frame):
+        raise RuntimeError(f"{pixels_path(plan)} is of another training set; delete it and train again")
     return TrainingSet(
         object_id_N=labelled.object_id_N,
         images_NHWC=images_NHWC,
         labels_NK=labelled.labels_NK,
-        fold_N=assign_folds(labelled.group_id_N, num_folds=num_folds, seed=seed),
+        fold_N=plan.assign_folds(labelled),
     )
 
 
-def measure_normalisation(images_NHWC: NDArray[np.uint8]) -> Normalisation:
-    """Return the mean and standard deviation a band of the pixels, scaled to 0 … 1; exact, so reproducible."""
+def measure_normalisation(images_NHWC: NDArray[np.uint8], rows: NDArray[np.intp]) -> Normalisation:
+    """Return the mean and standard deviation a band of some rows' pixels, scaled to 0 … 1; exact, so reproducible."""
+    count_CL = np.zeros((images_NHWC.shape[-1], 256), dtype=np.int64)
+    for first in range(0, len(rows), _PIECE):
+        piece = images_NHWC[rows[first : first + _PIECE]]
+        for band, count_L in enumerate(count_CL):
+            count_L += np.bincount(piece[..., band].ravel(), minlength=256)
     level = np.arange(256) / 255.0
     mean, std = [], []
-    for band in range(images_NHWC.shape[-1]):
-        weight = np.bincount(images_NHWC[..., band].ravel(), minlength=256) / images_NHWC[..., band].size
+    for count_L in count_CL:
+        weight = count_L / count_L.sum()
         centre = float(weight @ level)
         mean.append(centre)
         # A band that is constant has nothing to scale by; one grey level keeps it finite.
         std.append(max(float(np.sqrt(weight @ (level - centre) ** 2)), 1 / 255))
     return Normalisation(mean=tuple(mean), std=tuple(std))
-
-
-def _as_float(column: pa.ChunkedArray, name: str) -> NDArray[np.float32]:
-    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise InputError(f"[train] labels: column {name!r} is of type {column.type}, not a number")
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float32)

@@ -1,6 +1,6 @@
 """The training loop of one fold. N images of a batch, K labels.
 
-Everything random is a function of (seed, fold, epoch), and a checkpoint follows every epoch: a fold that was
+Everything random is a function of (seed, fold, epoch), and a checkpoint follows the epochs: a fold that was
 killed and resumed ends with the same bytes as one that was left in peace.
 """
 
@@ -11,37 +11,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save
-from torch.nn import functional
+from torch import Tensor, nn
 
-from skymetal.catalogs.parts import encode_parquet
-from skymetal.catalogs.storage import commit_receipt, digest, open_folder
-from skymetal.catalogs.targets import open_targets
 from skymetal.engine.pixels import IMAGENET, Normalisation
-from skymetal.engine.predict import NUM_VIEWS
-from skymetal.engine.store import open_store
-from skymetal.train.augment import augment
-from skymetal.train.data import TrainingSet, measure_normalisation, read_training_set
+from skymetal.train.augment import augment, draw
+from skymetal.train.batches import Pixels
+from skymetal.train.data import TrainingSet, measure_normalisation
+from skymetal.train.dropout import draw_dropout
 from skymetal.train.folds import stream_seed
-from skymetal.train.member import (
-    Member,
-    MemberReceipt,
-    choose_device,
-    find_receipt,
-    fold_batch_norm,
-    normalise,
-    predict_views,
-    receipt_name,
-)
-from skymetal.train.network import MetallicityNet
+from skymetal.train.gang import Gang, synced_batch_norm
+from skymetal.train.init import RANDOM_INIT, is_torchvision
+from skymetal.train.loss import batch_loss
+from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
 from skymetal.train.plan import TrainPlan
-from skymetal.train.recipe import RANDOM_INIT, Recipe, learning_rate
+from skymetal.train.schedule import step_settings
 from skymetal.train.state import (
     TrainState,
-    remove_checkpoint,
+    apply_settings,
     restore_checkpoint,
     start_training,
     training_format,
@@ -49,6 +37,8 @@ from skymetal.train.state import (
 )
 
 PREDICT_BATCH_SIZE = 64
+CHECKPOINT_SECONDS = 30.0
+"""A checkpoint holds three times the weights (255 MB): short epochs share one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +58,7 @@ class FoldData:
     """One fold's task: what to learn from, what to be judged by, and the scales that the former sets."""
 
     data: TrainingSet
+    pixels: Pixels
     train_rows: NDArray[np.intp]
     held_out_rows: NDArray[np.intp]
     normalisation: Normalisation
@@ -75,139 +66,142 @@ class FoldData:
     label_std_K: NDArray[np.float32]
 
 
-def fit_fold(plan: TrainPlan, fold: int, report: Callable[[EpochReport], None]) -> None:
-    """Train the member of ``fold``, predict the galaxies it never saw, and commit both; done before, do nothing."""
-    ensemble = open_folder(plan.ensemble)
-    if find_receipt(ensemble, fold, plan_digest=plan.digest):
-        return
-    store, targets = open_store(plan.store), open_targets(plan.targets)
-    data = read_training_set(store, targets, plan.labels, num_folds=plan.num_folds, seed=plan.seed)
-    task = split(data, fold, own_pixels=plan.init == RANDOM_INIT)
-    state = train_member(plan, fold, task, report)
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Who is told how training goes: report of each epoch, beat of each step."""
 
-    for name, tensor in state.network.state_dict().items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise RuntimeError(f"the weights {name!r} are not finite after training; nothing is kept of this fold")
-    weights = save({name: tensor.cpu().contiguous() for name, tensor in state.network.state_dict().items()})
-    predictions = encode_parquet(_predict_held_out(plan, fold, task, state.network))
-    receipt = MemberReceipt(
-        plan_digest=plan.digest,
-        fold=fold,
-        weights_file=f"fold{fold}-{digest(weights)[:12]}.safetensors",
-        weights_digest=digest(weights),
-        predictions_file=f"fold{fold}-{digest(predictions)[:12]}.parquet",
-        predictions_digest=digest(predictions),
-        label_mean=tuple(task.label_mean_K.tolist()),
-        label_std=tuple(task.label_std_K.tolist()),
-        normalisation=task.normalisation,
-        history=tuple(state.history),
-    )
-    ensemble.write(receipt.weights_file, weights)
-    ensemble.write(receipt.predictions_file, predictions)
-    commit_receipt(ensemble, receipt_name(fold), receipt.to_json())
-    remove_checkpoint(plan, fold)
+    report: Callable[[EpochReport], None] = lambda report: None
+    beat: Callable[[], None] = lambda: None
 
 
-def split(data: TrainingSet, fold: int, *, own_pixels: bool) -> FoldData:
+def split(plan: TrainPlan, fold: int, data: TrainingSet) -> FoldData:
     """Return the fold's task. No scale is taken from a galaxy that the member will be judged by."""
     train_rows, held_out_rows = data.part(fold)
     labels_NK = data.labels_NK[train_rows].astype(np.float64)
+    # The paper's loss is in the labels' own unit: its learning rates mean nothing on another scale.
+    is_scaled = plan.recipe.loss != "rmse"
+    mean_K = labels_NK.mean(axis=0) if is_scaled else np.zeros(labels_NK.shape[1])
+    std_K = labels_NK.std(axis=0) if is_scaled else np.ones(labels_NK.shape[1])
+    own_pixels = plan.init == RANDOM_INIT or not is_torchvision(plan.init)
     return FoldData(
         data=data,
+        pixels=Pixels(data.images_NHWC, choose_device()),
         train_rows=train_rows,
         held_out_rows=held_out_rows,
-        normalisation=measure_normalisation(data.images_NHWC[train_rows]) if own_pixels else IMAGENET,
-        label_mean_K=labels_NK.mean(axis=0).astype(np.float32),
-        label_std_K=labels_NK.std(axis=0).astype(np.float32),
+        normalisation=measure_normalisation(data.images_NHWC, train_rows) if own_pixels else IMAGENET,
+        label_mean_K=mean_K.astype(np.float32),
+        label_std_K=std_K.astype(np.float32),
     )
 
 
-def train_member(plan: TrainPlan, fold: int, task: FoldData, report: Callable[[EpochReport], None]) -> TrainState:
-    """Train from the last checkpoint, or from the start, to the last epoch."""
+def train_member(plan: TrainPlan, fold: int, task: FoldData, watch: Watch, gang: Gang) -> TrainState:
+    """Train from the last checkpoint, or from the start, to the last epoch. All ranks of the gang end alike."""
     device, num_epochs = choose_device(), plan.recipe.num_epochs
     state = start_training(plan, fold, device)
     restore_checkpoint(plan, fold, state)
+    written, parallel = time.monotonic(), dict[str, nn.Module]()
     # cuDNN's fastest kernels add in no fixed order; the deterministic ones keep a resumed fold exact.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         for epoch in range(len(state.history) + 1, num_epochs + 1):
             begun = time.perf_counter()
-            seed = stream_seed(plan.seed, fold, epoch)
-            torch.manual_seed(seed)  # dropout
-            train_rmse = _train_epoch(plan.recipe, state, task, torch.Generator().manual_seed(seed))
-            held_out_rmse = _held_out_rmse(state.network, task)
+            generator = torch.Generator().manual_seed(stream_seed(plan.seed, fold, epoch))
+            with synced_batch_norm(state.network, gang):
+                train_rmse = _train_epoch(plan, state, task, generator, parallel, watch, gang)
+            held_out_rmse = _held_out_rmse(plan, state, task, watch, gang)
             state.history.append((train_rmse, held_out_rmse))
-            report(
-                EpochReport(
-                    fold=fold,
-                    epoch=epoch,
-                    num_epochs=num_epochs,
-                    train_rmse=train_rmse,
-                    held_out_rmse=held_out_rmse,
-                    seconds=time.perf_counter() - begun,
+            if gang.rank == 0:
+                watch.report(
+                    EpochReport(
+                        fold=fold,
+                        epoch=epoch,
+                        num_epochs=num_epochs,
+                        train_rmse=train_rmse,
+                        held_out_rmse=held_out_rmse,
+                        seconds=time.perf_counter() - begun,
+                    )
                 )
-            )
-            if epoch < num_epochs:
-                write_checkpoint(plan, fold, state)
+                is_due = epoch == 1 or time.monotonic() - written > CHECKPOINT_SECONDS
+                if is_due and epoch < num_epochs:
+                    write_checkpoint(plan, fold, state)
+                    written = time.monotonic()
     return state
 
 
-def _train_epoch(recipe: Recipe, state: TrainState, task: FoldData, generator: torch.Generator) -> float:
-    device = next(state.network.parameters()).device
-    num_train = len(task.train_rows)
+def _train_epoch(
+    plan: TrainPlan,
+    state: TrainState,
+    task: FoldData,
+    generator: torch.Generator,
+    parallel: dict[str, nn.Module],
+    watch: Watch,
+    gang: Gang,
+) -> float:
+    """Go once through the galaxies; parallel keeps the network as the gang runs it, by the part that it trains."""
+    device, recipe, num_train = choose_device(), plan.recipe, len(task.train_rows)
     # Nearly equal batches, so that none is too small for batch norm and no galaxy is left out.
     num_batches = -(-num_train // recipe.batch_size)
-    num_steps = recipe.num_epochs * num_batches
+    chosen = torch.randperm(num_train, generator=generator).tensor_split(num_batches)
+    batches = [task.train_rows[rows.numpy()] for rows in chosen]
+    mine = [rows[gang.rows(len(rows))] for rows in batches]
     step = len(state.history) * num_batches
-    squares = torch.zeros((), dtype=torch.float64, device=device)  # read once an epoch: reading waits for the GPU
-    state.network.train()
-    for chosen in torch.randperm(num_train, generator=generator).tensor_split(num_batches):
-        rows = task.train_rows[chosen.numpy()]
-        images_NHWC = torch.from_numpy(task.data.images_NHWC[rows]).to(device)
-        images_NCHW = augment(normalise(images_NHWC, task.normalisation), recipe, generator)
+    squares = torch.zeros((), dtype=torch.float64, device=device)
+    for all_rows, rows, images_NHWC in zip(batches, mine, task.pixels.take_in_turn(mine), strict=True):
+        settings = step_settings(recipe, step, steps_per_epoch=num_batches)
+        apply_settings(state, settings)
+        if step == len(state.history) * num_batches or settings.starts_phase:
+            state.network.train_part(settings.trains)
+        if settings.trains not in parallel:
+            parallel.clear()
+            parallel[settings.trains] = gang.parallel(state.network)
+        images_NCHW = plan.network_input.apply(images_NHWC, task.normalisation, plan.image_spec)
+        drawn = draw(len(all_rows), recipe.augmentation, generator).part(gang.rows(len(all_rows)))
+        images_NCHW = augment(images_NCHW, drawn, task.normalisation)
         images_NCHW = images_NCHW.contiguous(memory_format=training_format(device))
         truth_NK = torch.from_numpy((task.data.labels_NK[rows] - task.label_mean_K) / task.label_std_K).to(device)
 
-        for group in state.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe, step, num_steps)
-        predicted_NK = state.network(images_NCHW)
-        loss = functional.huber_loss(predicted_NK, truth_NK)
+        draw_dropout(state.network, len(all_rows), gang.rows(len(all_rows)), generator)
+        predicted_NK = parallel[settings.trains](images_NCHW)
+        loss = batch_loss(recipe.loss, predicted_NK, truth_NK, num_images=len(all_rows), gang=gang)
         state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         state.optimiser.step()
 
         step += 1
         squares += (predicted_NK - truth_NK).detach()[:, 0].double().square().sum()
-    return float(np.sqrt(squares.item() / num_train) * task.label_std_K[0])
+        watch.beat()
+    return float(np.sqrt(gang.sum(squares).item() / num_train) * task.label_std_K[0])
 
 
-def _member(network: MetallicityNet, task: FoldData) -> Member:
+def make_member(plan: TrainPlan, state: TrainState, task: FoldData) -> Member:
+    """Return the member as it is now, ready to predict."""
     return Member(
-        network=fold_batch_norm(network),
+        network=fold_batch_norm(state.network),
         normalisation=task.normalisation,
         label_mean=tuple(task.label_mean_K.tolist()),
         label_std=tuple(task.label_std_K.tolist()),
+        network_input=plan.network_input,
+        image_spec=plan.image_spec,
+        augmentation=plan.recipe.augmentation,
     )
 
 
-def _held_out(network: MetallicityNet, task: FoldData, *, num_views: int) -> NDArray[np.float32]:
-    device = next(network.parameters()).device
-    images_NHWC = torch.from_numpy(task.data.images_NHWC[task.held_out_rows]).to(device)
-    member = _member(network, task)
-    predicted_NVK = predict_views(member, images_NHWC, num_views=num_views, batch_size=PREDICT_BATCH_SIZE)
-    return np.asarray(predicted_NVK.mean(axis=1))
+def predict_rows(
+    member: Member, task: FoldData, rows: NDArray[np.intp], *, num_views: int, gang: Gang, beat: Callable[[], None]
+) -> NDArray[np.float32]:
+    """Return (N, V, K) predictions for some rows, shared out over the ranks: a galaxy's are the same on any."""
+    mine = gang.rows(len(rows))
+    out_NVK = np.zeros((len(rows), num_views, len(member.label_mean)), dtype=np.float32)
+    for first in range(mine.start, mine.stop, PREDICT_BATCH_SIZE):
+        part = slice(first, min(first + PREDICT_BATCH_SIZE, mine.stop))
+        images_NHWC = task.pixels.take(rows[part])
+        out_NVK[part] = predict_views(member, images_NHWC, num_views=num_views, batch_size=PREDICT_BATCH_SIZE)
+        beat()
+    gathered: Tensor = gang.sum(torch.from_numpy(out_NVK).to(choose_device()))
+    return gathered.cpu().numpy()
 
 
-def _held_out_rmse(network: MetallicityNet, task: FoldData) -> float:
-    difference = _held_out(network, task, num_views=1)[:, 0] - task.data.labels_NK[task.held_out_rows, 0]
-    return float(np.sqrt(np.mean(difference.astype(np.float64) ** 2)))
-
-
-def _predict_held_out(plan: TrainPlan, fold: int, task: FoldData, network: MetallicityNet) -> pa.Table:
-    """Return object_id, fold, and for each label the truth and the mean prediction over all views."""
-    predicted_NK = _held_out(network, task, num_views=max(NUM_VIEWS))
-    rows = task.held_out_rows
-    columns = {"object_id": task.data.object_id_N[rows], "fold": np.full(len(rows), fold, dtype=np.int32)}
-    for k, label in enumerate(plan.labels):
-        columns[f"{label}_true"] = task.data.labels_NK[rows, k]
-        columns[label] = predicted_NK[:, k]
-    return pa.table(columns)
+def _held_out_rmse(plan: TrainPlan, state: TrainState, task: FoldData, watch: Watch, gang: Gang) -> float:
+    member, rows = make_member(plan, state, task), task.held_out_rows
+    predicted_NVK = predict_rows(member, task, rows, num_views=1, gang=gang, beat=watch.beat)
+    difference_N = predicted_NVK[:, 0, 0] - task.data.labels_NK[rows, 0]
+    return float(np.sqrt(np.mean(difference_N.astype(np.float64) ** 2)))

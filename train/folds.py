@@ -1,4 +1,4 @@
-"""Which fold a galaxy is in: a pure function of its object_id and the seed, so no table of folds can be lost."""
+"""Which fold a galaxy is in: a pure function of its group and the seed, so no table of folds can be lost."""
 
 from __future__ import annotations
 
@@ -8,23 +8,38 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError
 
 MIN_GALAXIES = 2
+TEST_FOLD = -1
+"""The fold of galaxies that every member is kept from."""
+_TEST_STREAM = 1
 
 
-def assign_folds(object_id_N: NDArray[np.int64], *, num_folds: int, seed: int) -> NDArray[np.int64]:
-    """Return the fold of every galaxy, 0 … num_folds - 1, whatever other galaxies there are.
+def assign_folds(
+    group_id_N: NDArray[np.int64], *, num_folds: int, seed: int, test_fraction: float = 0.0
+) -> NDArray[np.int64]:
+    """Return the fold of every galaxy, 0 … num_folds - 1 or TEST_FOLD, whatever other galaxies there are.
 
-    Raises InputError where a fold gets fewer than two galaxies: there would be nothing to judge its member by.
+    Galaxies of one group share a fold. Raises InputError where a fold gets fewer than two galaxies: there would be
+    nothing to judge its member by.
     """
-    key = np.uint64(stream_seed(seed))
-    fold_N = (_mix(object_id_N.astype(np.uint64) ^ key) % np.uint64(num_folds)).astype(np.int64)
-    num_in_fold = np.bincount(fold_N, minlength=num_folds)
+    mixed_N = _mix(group_id_N.astype(np.uint64) ^ np.uint64(stream_seed(seed)))
+    fold_N = (mixed_N % np.uint64(num_folds)).astype(np.int64)
+    if test_fraction:
+        drawn_N = _mix(group_id_N.astype(np.uint64) ^ np.uint64(stream_seed(seed, _TEST_STREAM))) / 2.0**64
+        fold_N[drawn_N < test_fraction] = TEST_FOLD
+    num_in_fold = np.bincount(fold_N[fold_N != TEST_FOLD], minlength=num_folds)
     if num_in_fold.min() < MIN_GALAXIES:
         raise InputError(
-            f"[train] num_folds = {num_folds} is too many for {len(object_id_N)} galaxies with labels: fold "
+            f"[train] num_folds = {num_folds} is too many for {len(group_id_N)} galaxies with labels: fold "
             f"{int(num_in_fold.argmin())} gets {num_in_fold.min()} of them, and needs {MIN_GALAXIES}; "
             "use fewer folds or more galaxies"
         )
     return fold_N
+
+
+def sky_groups(group_id_N: NDArray[np.int64], healpix_29_N: NDArray[np.int64], *, order: int) -> NDArray[np.int64]:
+    """Return groups that are whole HEALPix pixels of ``order``; a pair across a border stays with its first galaxy."""
+    _, first_G, group_N = np.unique(group_id_N, return_index=True, return_inverse=True)
+    return np.asarray((healpix_29_N >> (2 * (29 - order)))[first_G][group_N])
 
 
 def stream_seed(*numbers: int) -> int:

@@ -18,8 +18,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
-from skymetal.engine.pixels import Normalisation
+from skymetal.engine.pixels import ImageSpec, Normalisation
+from skymetal.train.inputs import NetworkInput
 from skymetal.train.network import STAGES, MetallicityNet, in_memory_format
+from skymetal.train.recipe import Augmentation
 from skymetal.train.views import make_views
 
 
@@ -82,12 +84,18 @@ def find_receipt(folder: Folder, fold: int, *, plan_digest: str) -> MemberReceip
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A network in inference form (batch norm folded into the convolutions) and the scales around it."""
+    """A network in inference form (batch norm folded into the convolutions), and what surrounds it.
+
+    network_input says what it is shown of images of image_spec, augmentation how random views are drawn.
+    """
 
     network: MetallicityNet
     normalisation: Normalisation
     label_mean: tuple[float, ...]
     label_std: tuple[float, ...]
+    network_input: NetworkInput
+    image_spec: ImageSpec
+    augmentation: Augmentation
 
 
 def fold_batch_norm(network: MetallicityNet) -> MetallicityNet:
@@ -124,19 +132,12 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
             num_real = len(batch)
             if num_real < num_galaxies:
                 batch = torch.cat([batch, batch.new_zeros(num_galaxies - num_real, *batch.shape[1:])])
-            views = make_views(normalise(batch, member.normalisation), num_views).flatten(0, 1)
+            shown_NCHW = member.network_input.apply(batch, member.normalisation, member.image_spec)
+            views = make_views(shown_NCHW, num_views, batch, member.augmentation, member.normalisation).flatten(0, 1)
             predicted = member.network(views.contiguous(memory_format=torch.channels_last))
             predicted = predicted.view(num_galaxies, num_views, num_labels)[:num_real].cpu().numpy()
             out_NVK[first : first + num_real] = predicted * std_K + mean_K
     return out_NVK
-
-
-def normalise(images_NHWC: Tensor, normalisation: Normalisation) -> Tensor:
-    """Return uint8 images as normalised float32 (N, C, H, W), channels_last: no pixel is moved."""
-    shift, scale = normalisation.shift_and_scale()
-    device = images_NHWC.device
-    scaled = images_NHWC.to(torch.float32) * torch.tensor(scale, device=device) + torch.tensor(shift, device=device)
-    return scaled.permute(0, 3, 1, 2)
 
 
 def choose_device() -> torch.device:

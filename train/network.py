@@ -5,16 +5,10 @@ Trunk: He et al. 2016, 34 layers. Head: Wu & Boada 2019, section 3. N images, C 
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from skymetal.catalogs.errors import InputError
+from skymetal.train.dropout import DrawnDropout
 
 STAGES = {"layer1": (64, 3), "layer2": (128, 4), "layer3": (256, 6), "layer4": (512, 3)}
 MIN_SIZE_PIX = 32
@@ -42,9 +36,19 @@ class Block(nn.Module):
 
 
 class MetallicityNet(nn.Module):
-    """ResNet-34 to its last block, then max and average pooling side by side and two linear layers."""
+    """ResNet-34 to its last block, then max and average pooling side by side and two linear layers.
 
-    def __init__(self, *, num_labels: int, num_bands: int = 3) -> None:
+    One that starts_as_mean predicts 0 for every image at first, and each of its blocks begins as its shortcut.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_labels: int,
+        num_bands: int = 3,
+        dropout: tuple[float, float] = (0.25, 0.5),
+        starts_as_mean: bool = True,
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(num_bands, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -58,16 +62,20 @@ class MetallicityNet(nn.Module):
         last = nn.Linear(512, num_labels)
         self.head = nn.Sequential(
             nn.BatchNorm1d(2 * num_in),
-            nn.Dropout(0.25),
+            DrawnDropout(dropout[0]),
             nn.Linear(2 * num_in, 512),
             nn.ReLU(),
             nn.BatchNorm1d(512),
-            nn.Dropout(0.5),
+            DrawnDropout(dropout[1]),
             last,
         )
         self.apply(_initialise)
-        # The first prediction is the mean label: a random one would cost many steps to unlearn.
-        nn.init.zeros_(last.weight)
+        if starts_as_mean:
+            # A random first prediction would cost many steps to unlearn.
+            nn.init.zeros_(last.weight)
+            for module in self.modules():
+                if isinstance(module, Block):
+                    nn.init.zeros_(module.bn2.weight)
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Return (N, K) labels in standardised units, from normalised images."""
@@ -83,29 +91,24 @@ class MetallicityNet(nn.Module):
         """Return the trunk's tensors by their torchvision names."""
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("head.")}
 
+    def layer_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+        """Return the parameters of the stem to layer2, of layer3 and layer4, and of the head."""
+        groups: tuple[list[nn.Parameter], ...] = ([], [], [])
+        for name, parameter in self.named_parameters():
+            group = 2 if name.startswith("head.") else 1 if name.startswith(("layer3.", "layer4.")) else 0
+            groups[group].append(parameter)
+        return groups[0], groups[1], groups[2]
 
-def load_trunk(network: MetallicityNet, path: str | Path) -> None:
-    """Copy a torchvision ``resnet34`` file into the trunk; its ``fc.*`` is not used.
-
-    Takes ``.safetensors`` or what ``torch.save`` wrote of a state dict; nothing in the file is executed.
-    Raises InputError naming the first missing, extra or misshapen tensor.
-    """
-    found = {name: tensor for name, tensor in _read_weights(Path(path)).items() if not name.startswith("fc.")}
-    wanted = network.trunk_state()
-    # Files from before torch 0.4.1 lack these counters, and nothing here reads them.
-    counters = {name: tensor for name, tensor in wanted.items() if name.endswith(".num_batches_tracked")}
-    found = {**counters, **found}
-    for name in (*wanted, *found):
-        if name not in found:
-            raise InputError(f"{path} lacks the tensor {name!r}: give a torchvision resnet34 file")
-        if name not in wanted:
-            raise InputError(f"{path} has a tensor {name!r} that resnet34 lacks: give a torchvision resnet34 file")
-        if found[name].shape != wanted[name].shape:
-            got, want = tuple(found[name].shape), tuple(wanted[name].shape)
-            raise InputError(f"{path}: {name!r} has shape {got}, resnet34 has {want}: give a torchvision resnet34 file")
-        if not bool(torch.isfinite(found[name]).all()):
-            raise InputError(f"{path}: {name!r} has values that are not finite: the file is damaged; fetch it again")
-    network.load_state_dict(found, strict=False)
+    def train_part(self, part: str) -> None:
+        """Go into training mode: of everything (``all``), or of the ``head`` over a trunk that stays as it is."""
+        self.train()
+        low, middle, _ = self.layer_groups()
+        for parameter in (*low, *middle):
+            parameter.requires_grad_(part == "all")
+        if part == "head":
+            for name, module in self.named_children():
+                if name != "head":
+                    module.eval()
 
 
 def in_memory_format(network: MetallicityNet, memory_format: torch.memory_format) -> None:
@@ -115,27 +118,9 @@ def in_memory_format(network: MetallicityNet, memory_format: torch.memory_format
             parameter.data = parameter.data.contiguous(memory_format=memory_format)
 
 
-def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f'[train] init = {str(path)!r} is not a file: give a torchvision resnet34 file, or "random"')
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as weights ({reason}): give a torchvision resnet34 file") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path} does not hold a state dict: save model.state_dict() of a torchvision resnet34")
-    return content
-
-
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     elif isinstance(module, nn.Linear):
         nn.init.kaiming_normal_(module.weight)
         nn.init.zeros_(module.bias)
-    elif isinstance(module, Block):
-        # Every block begins as its shortcut: a short training from random weights gets further so.
-        nn.init.zeros_(module.bn2.weight)

@@ -8,26 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import digest, file_digest
+from skymetal.catalogs.storage import digest
 from skymetal.catalogs.targets import open_targets
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.store import open_store
-from skymetal.train.data import read_labels
-from skymetal.train.folds import assign_folds
-from skymetal.train.network import MIN_SIZE_PIX, MetallicityNet, load_trunk
-from skymetal.train.recipe import RANDOM_INIT, Recipe, TrainSettings
+from skymetal.train.folds import TEST_FOLD, assign_folds, sky_groups
+from skymetal.train.init import RANDOM_INIT, find_init, load_init
+from skymetal.train.inputs import NetworkInput
+from skymetal.train.labels import Labels, read_labels
+from skymetal.train.network import MIN_SIZE_PIX, MetallicityNet
+from skymetal.train.recipe import Recipe
+from skymetal.train.settings import TrainSettings
 
-METHOD = 1
+METHOD = 2
 """Raise it when the same plan would give other members: half-trained ensembles must not be continued."""
+IMAGENET_CACHE = Path("~/.cache/skymetal")
+_NOT_INPUTS = ("store", "targets", "ensemble", "checkpoints", "init", "ranks_per_fold")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainPlan:
     """One training of num_folds members. Make it with :func:`make_plan`; check it; then train.
 
-    targets and init are files; store, ensemble and checkpoints are folders that every worker sees.
+    targets and init are files (init may be ``random``); store, ensemble and checkpoints are folders that every
+    worker sees. Members are the same, but for rounding, whatever ranks_per_fold.
     """
 
     store: Path
@@ -38,6 +45,11 @@ class TrainPlan:
     num_folds: int
     labels: tuple[str, ...]
     seed: int
+    test_fraction: float
+    split: str
+    sky_order: int
+    ranks_per_fold: int
+    network_input: NetworkInput
     init: str
     init_digest: str
     store_digest: str
@@ -51,9 +63,36 @@ class TrainPlan:
 
     def inputs(self) -> dict[str, object]:
         """Return all that decides the members, as plain values, without the paths."""
-        paths = ("store", "targets", "ensemble", "checkpoints", "init")
-        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in paths}
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name not in _NOT_INPUTS}
         return values | {"method": METHOD}
+
+    def to_json(self) -> str:
+        """Return the plan as text, for a process of its own."""
+        return json.dumps(dataclasses.asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainPlan:
+        """Return the plan of that text."""
+        values = json.loads(text)
+        values |= {name: Path(values[name]) for name in ("store", "targets", "ensemble", "checkpoints")}
+        values["labels"] = tuple(values["labels"])
+        values["recipe"] = Recipe.from_dict(values["recipe"])
+        values["network_input"] = NetworkInput(**values["network_input"])
+        values["image_spec"] = ImageSpec(**values["image_spec"] | {"bands": tuple(values["image_spec"]["bands"])})
+        return cls(**values)
+
+    def read_labels(self) -> Labels:
+        """Read the galaxies of the training sample: those with all labels and an image."""
+        return read_labels(open_targets(self.targets), self.labels, is_stored_N=open_store(self.store).read_is_stored())
+
+    def assign_folds(self, labels: Labels) -> NDArray[np.int64]:
+        """Return the fold of each galaxy of the training sample; TEST_FOLD for those kept from every member."""
+        group_id_N = labels.group_id_N
+        if self.split == "sky":
+            if labels.healpix_29_N is None:
+                raise InputError("[train] split = 'sky' needs positions, but the target list has no ra and dec")
+            group_id_N = sky_groups(group_id_N, labels.healpix_29_N, order=self.sky_order)
+        return assign_folds(group_id_N, num_folds=self.num_folds, seed=self.seed, test_fraction=self.test_fraction)
 
     def check(self) -> None:
         """Raise InputError where this plan cannot succeed; reads labels but no images.
@@ -65,16 +104,18 @@ class TrainPlan:
         if store.layout.targets_digest != targets.digest:
             raise InputError(f"the store {self.store} was made for other targets than {self.targets}; ingest again")
         check_trainable(self.image_spec)
-        labelled = read_labels(targets, self.labels, is_stored_N=store.read_is_stored())
-        fold_N = assign_folds(labelled.group_id_N, num_folds=self.num_folds, seed=self.seed)
+        self.network_input.check(self.image_spec)
+        labels = self.read_labels()
+        fold_N = self.assign_folds(labels)
         for fold in range(self.num_folds):
-            if (np.ptp(labelled.labels_NK[fold_N != fold], axis=0) == 0).any():
+            rows = (fold_N != fold) & (fold_N != TEST_FOLD)
+            if (np.ptp(labels.labels_NK[rows], axis=0) == 0).any():
                 raise InputError(
                     f"[train] all galaxies outside fold {fold} have the same label: its member could learn nothing; "
                     "give galaxies with more different labels"
                 )
         if self.init != RANDOM_INIT:
-            load_trunk(MetallicityNet(num_labels=1, num_bands=len(self.image_spec.bands)), self.init)
+            load_init(MetallicityNet(num_labels=len(self.labels), num_bands=len(self.image_spec.bands)), self.init)
 
 
 def check_trainable(spec: ImageSpec) -> None:
@@ -93,8 +134,7 @@ def make_plan(
 ) -> TrainPlan:
     """Settle a plan from the job's ``[train]`` section and its files; raise InputError where one is missing."""
     cutouts = open_store(store)
-    if settings.init != RANDOM_INIT and not Path(settings.init).is_file():
-        raise InputError(f"[train] init = {settings.init!r} is no file: give a torchvision resnet34 file, or 'random'")
+    init, init_digest = find_init(settings.init, cache=IMAGENET_CACHE.expanduser())
     return TrainPlan(
         store=store,
         targets=targets,
@@ -104,8 +144,13 @@ def make_plan(
         num_folds=settings.num_folds,
         labels=settings.labels,
         seed=seed,
-        init=settings.init,
-        init_digest=RANDOM_INIT if settings.init == RANDOM_INIT else file_digest(Path(settings.init)),
+        test_fraction=settings.test_fraction,
+        split=settings.split,
+        sky_order=settings.sky_order,
+        ranks_per_fold=settings.ranks_per_fold,
+        network_input=NetworkInput(band=settings.band, resolution_pix=settings.resolution_pix),
+        init=init,
+        init_digest=init_digest,
         store_digest=cutouts.digest,
         targets_digest=open_targets(targets).digest,
         image_spec=cutouts.image_spec,

@@ -1,96 +1,153 @@
-"""What training does, as values: recipes, the schedule, and the job file's ``[train]`` section."""
+"""Recipes: how one member is trained, as data. Each is a small TOML file in ``recipes/``.
+
+A recipe is a few phases, each a few ramps of the learning rate: :mod:`skymetal.train.schedule` reads them step by step.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from dataclasses import dataclass, replace
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from skymetal.catalogs.errors import InputError, did_you_mean
 
-RANDOM_INIT = "random"
+RECIPE_FOLDER = Path(__file__).with_name("recipes")
+DEFAULT_RECIPE = "modern"
+LOSSES = ("huber", "rmse")
+OPTIMISERS = ("adamw", "sgd")
+NUM_GROUPS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """A stretch of training in which the rate goes from one value to another.
+
+    lr is (start, end) as fractions of each group's rate; momentum (start, end), left out, is the recipe's. shape is
+    ``linear`` or ``cosine``: half a cosine wave from start to end.
+    """
+
+    num_epochs: float
+    lr: tuple[float, float]
+    shape: str
+    momentum: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.num_epochs > 0 or self.shape not in ("linear", "cosine") or min(self.lr) < 0:
+            raise ValueError(f"a ramp needs num_epochs > 0, lr ≥ 0 and shape linear or cosine, got {self}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Ramps that one optimiser goes through; the next phase begins with a fresh one.
+
+    trains is ``all``, or ``head`` while the trunk is frozen and its batch norms keep their statistics. group_lr are
+    the rates of the three layer groups: stem to layer2, layer3 and layer4, head. The first cold_epochs run at
+    cold_lr of the rate, whatever the ramp says.
+    """
+
+    trains: str
+    group_lr: tuple[float, float, float]
+    ramps: tuple[Ramp, ...]
+    cold_epochs: float = 0.0
+    cold_lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.trains not in ("all", "head") or len(self.group_lr) != NUM_GROUPS or not self.ramps:
+            raise ValueError(f"a phase needs trains all or head, three rates and a ramp, got {self}")
+
+    @property
+    def num_epochs(self) -> float:
+        """How long the phase lasts."""
+        return sum(ramp.num_epochs for ramp in self.ramps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """One random draw an image an epoch; on top of it each image is put into one of eight dihedral states.
+
+    zoom is a range, drawn with its probability, above 1 magnifying; a magnified image is cropped at random. The
+    rotation is within ± rotation_deg, the shift within ± shift of the image's side, brightness is added, contrast
+    multiplied around the image's mean, both within ±, on pixels of 0 … 1.
+    """
+
+    zoom: tuple[float, float] = (1.0, 1.0)
+    zoom_probability: float = 1.0
+    rotation_deg: float = 0.0
+    rotation_probability: float = 1.0
+    shift: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How one member is trained: AdamW on the Huber loss of standardised labels, one cycle of the learning rate.
+    """How one member is trained.
 
-    Every image is drawn anew each epoch: one of eight dihedral states, then zoom, rotation and shift, each
-    uniform within ± its maximum.
+    loss ``rmse`` is the root mean square over a mini-batch and all labels together, in the labels' own unit;
+    ``huber`` is taken of standardised labels. AdamW decays weights alone, SGD every parameter. A network that
+    starts_as_mean predicts the mean label before its first step, and each of its blocks begins as its shortcut.
     """
 
     name: str
-    num_epochs: int
     batch_size: int
-    max_lr: float
+    loss: str
+    optimiser: str
+    momentum: float
     weight_decay: float
-    warmup_fraction: float
-    max_zoom: float
-    max_rotation_deg: float
-    max_shift: float
+    dropout: tuple[float, float]
+    starts_as_mean: bool
+    augmentation: Augmentation
+    phases: tuple[Phase, ...]
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES or self.optimiser not in OPTIMISERS:
+            raise ValueError(f"recipe {self.name}: loss is one of {LOSSES}, optimiser one of {OPTIMISERS}")
+        if not math.isclose(sum(phase.num_epochs for phase in self.phases), self.num_epochs, abs_tol=1e-6):
+            raise ValueError(f"recipe {self.name}: its phases must add up to whole epochs")
+
+    @property
+    def num_epochs(self) -> int:
+        """How many epochs all phases last together."""
+        return round(sum(phase.num_epochs for phase in self.phases))
+
+    def lasting(self, num_epochs: int) -> Recipe:
+        """Return the recipe with every ramp stretched alike, so that all of them last ``num_epochs``."""
+        factor = num_epochs / sum(phase.num_epochs for phase in self.phases)
+
+        def stretched(ramp: Ramp) -> Ramp:
+            return dataclasses.replace(ramp, num_epochs=ramp.num_epochs * factor)
+
+        phases = [dataclasses.replace(p, ramps=tuple(map(stretched, p.ramps))) for p in self.phases]
+        return dataclasses.replace(self, phases=tuple(phases))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of plain values, as :func:`dataclasses.asdict` or a TOML file gives them."""
+        phases = tuple(_phase(phase) for phase in values["phases"])
+        augmentation = Augmentation(**_tuples(values["augmentation"]))
+        return cls(**_tuples(values) | {"phases": phases, "augmentation": augmentation})
 
 
-MODERN = Recipe(
-    name="modern",
-    num_epochs=12,
-    batch_size=32,
-    max_lr=2e-3,
-    weight_decay=0.05,
-    warmup_fraction=0.25,
-    max_zoom=0.1,
-    max_rotation_deg=10.0,
-    max_shift=0.03,
-)
-RECIPES = (MODERN,)
+def recipe_names() -> list[str]:
+    """Return the names of all recipes."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.toml"))
 
 
 def find_recipe(name: str) -> Recipe:
     """Return the recipe of that name; raise InputError that suggests one where there is none."""
-    for recipe in RECIPES:
-        if recipe.name == name:
-            return recipe
-    raise InputError(f"[train] recipe {name!r} is not known; {did_you_mean(name, [r.name for r in RECIPES])}")
+    names = recipe_names()
+    if name not in names:
+        raise InputError(f"[train] recipe {name!r} is not known; {did_you_mean(name, names)}")
+    return Recipe.from_dict({"name": name} | tomllib.loads((RECIPE_FOLDER / f"{name}.toml").read_text("utf-8")))
 
 
-def learning_rate(recipe: Recipe, step: int, num_steps: int) -> float:
-    """Return the learning rate of step ``step`` of ``num_steps``: a cosine up to max_lr, a cosine down to 0."""
-    num_up = max(1, round(recipe.warmup_fraction * num_steps))
-    if step < num_up:
-        done = (step + 1) / num_up
-        start = recipe.max_lr / 25
-        return start + (recipe.max_lr - start) * (1 - math.cos(math.pi * done)) / 2
-    left = (num_steps - step) / (num_steps - num_up + 1)
-    return recipe.max_lr * (1 - math.cos(math.pi * left)) / 2
+def _phase(values: Mapping[str, Any]) -> Phase:
+    return Phase(**_tuples(values) | {"ramps": tuple(Ramp(**_tuples(ramp)) for ramp in values["ramps"])})
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """The job file's ``[train]`` section. num_epochs and batch_size, where given, override the recipe's."""
-
-    recipe: str = MODERN.name
-    num_folds: int = 5
-    labels: tuple[str, ...] = ("oh_p50",)
-    init: str = RANDOM_INIT
-    num_epochs: int | None = None
-    batch_size: int | None = None
-
-    def __post_init__(self) -> None:
-        find_recipe(self.recipe)
-        for name, minimum in (("num_folds", 2), ("num_epochs", 1), ("batch_size", 4)):
-            value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise InputError(f"[train] {name} must be at least {minimum}, got {value}")
-        if not self.labels:
-            raise InputError("[train] labels must name at least one column of the target list, got none")
-        if len(set(self.labels)) != len(self.labels):
-            raise InputError(f"[train] labels must differ from each other, got {', '.join(self.labels)}")
-        if not self.init:
-            raise InputError(f"[train] init must be {RANDOM_INIT!r} or the path of a torchvision resnet34 file, got ''")
-
-    def resolve(self) -> Recipe:
-        """Return the recipe with this section's overrides applied."""
-        recipe = find_recipe(self.recipe)
-        return replace(
-            recipe,
-            num_epochs=recipe.num_epochs if self.num_epochs is None else self.num_epochs,
-            batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
-        )
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-import pickle
 from dataclasses import dataclass, field
-from zipfile import BadZipFile
 
 import torch
 
 from skymetal.catalogs.storage import open_folder
 from skymetal.train.folds import stream_seed
-from skymetal.train.network import MetallicityNet, in_memory_format, load_trunk
+from skymetal.train.init import RANDOM_INIT, load_init
+from skymetal.train.network import MetallicityNet, in_memory_format
 from skymetal.train.plan import TrainPlan
-from skymetal.train.recipe import RANDOM_INIT
+from skymetal.train.recipe import Recipe
+from skymetal.train.schedule import StepSettings
+
+_DIGEST_BYTES = 32
+ADAM_BETA2 = 0.999
 
 
 @dataclass(kw_only=True)
@@ -24,7 +28,7 @@ class TrainState:
     """
 
     network: MetallicityNet
-    optimiser: torch.optim.AdamW
+    optimiser: torch.optim.Optimizer
     history: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -36,21 +40,50 @@ def training_format(device: torch.device) -> torch.memory_format:
 def start_training(plan: TrainPlan, fold: int, device: torch.device) -> TrainState:
     """Return the state before the first step, a function of the plan's seed and the fold."""
     torch.manual_seed(stream_seed(plan.seed, fold, 0))
-    network = MetallicityNet(num_labels=len(plan.labels), num_bands=len(plan.image_spec.bands))
+    network = MetallicityNet(
+        num_labels=len(plan.labels),
+        num_bands=len(plan.image_spec.bands),
+        dropout=plan.recipe.dropout,
+        starts_as_mean=plan.recipe.starts_as_mean,
+    )
     if plan.init != RANDOM_INIT:
-        load_trunk(network, plan.init)
+        load_init(network, plan.init)
     network.to(device)
     in_memory_format(network, training_format(device))
-    # Norms and biases are left free: decaying a scale only fights the norm after it.
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": plan.recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=plan.recipe.max_lr, fused=True)
-    return TrainState(network=network, optimiser=optimiser)
+    return TrainState(network=network, optimiser=_make_optimiser(network, plan.recipe))
+
+
+def apply_settings(state: TrainState, settings: StepSettings) -> None:
+    """Give the optimiser the rates and the momentum of a step; where a phase starts it forgets what it gathered."""
+    if settings.starts_phase:
+        state.optimiser.state.clear()
+    for group in state.optimiser.param_groups:
+        group["lr"] = settings.group_lr[group["layer_group"]]
+        if "betas" in group:
+            group["betas"] = (settings.momentum, ADAM_BETA2)
+        else:
+            group["momentum"] = settings.momentum
+
+
+def _make_optimiser(network: MetallicityNet, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = []
+    for number, parameters in enumerate(network.layer_groups()):
+        # AdamW leaves norms and biases free: decaying a scale only fights the norm after it.
+        for is_weight in (True, False):
+            decays = is_weight or recipe.optimiser == "sgd"
+            chosen = [p for p in parameters if (p.ndim > 1) == is_weight]
+            decay = recipe.weight_decay if decays else 0.0
+            groups.append({"params": chosen, "layer_group": number, "weight_decay": decay})
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=0.0, momentum=recipe.momentum, fused=True)
+    return torch.optim.AdamW(groups, lr=0.0, betas=(recipe.momentum, ADAM_BETA2), fused=True)
 
 
 def write_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
-    """Replace the fold's checkpoint by the state after a whole epoch."""
+    """Replace the fold's checkpoint by the state after a whole epoch.
+
+    Raises RuntimeError where it cannot be written; the one before it is then as it was.
+    """
     buffer = io.BytesIO()
     content = {
         "plan_digest": plan.digest,
@@ -59,7 +92,17 @@ def write_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
         "history": state.history,
     }
     torch.save(content, buffer)
-    open_folder(plan.checkpoints).write(_name(fold), buffer.getvalue())
+    data = buffer.getbuffer()
+    folder = open_folder(plan.checkpoints)
+    try:
+        with folder.open_new(_name(fold)) as file:
+            file.write(hashlib.sha256(data).digest())
+            file.write(data)
+    except OSError as error:
+        raise RuntimeError(
+            f"the checkpoint {folder}/{_name(fold)} cannot be written ({error.strerror}): make room, then run the same "
+            "command again; it goes on from the checkpoint before"
+        ) from error
 
 
 def restore_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
@@ -69,11 +112,13 @@ def restore_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
     """
     folder = open_folder(plan.checkpoints)
     try:
-        content = torch.load(io.BytesIO(folder.read(_name(fold))), map_location="cpu", weights_only=True)
+        data = folder.read(_name(fold))
     except FileNotFoundError:
         return
-    except (RuntimeError, pickle.UnpicklingError, EOFError, BadZipFile) as error:
-        raise RuntimeError(f"the checkpoint {folder}/{_name(fold)} is damaged; delete it and train again") from error
+    # Read only after its digest is known to be right: a flipped bit would else become a weight.
+    if hashlib.sha256(data[_DIGEST_BYTES:]).digest() != data[:_DIGEST_BYTES]:
+        raise RuntimeError(f"the checkpoint {folder}/{_name(fold)} is damaged; delete it and train again")
+    content = torch.load(io.BytesIO(data[_DIGEST_BYTES:]), map_location="cpu", weights_only=True)
     if content["plan_digest"] != plan.digest:
         return
     state.network.load_state_dict(content["network"])

@@ -14,7 +14,7 @@ from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import CutoutStore, create_store
 from skymetal.train.plan import TrainPlan, make_plan
-from skymetal.train.recipe import TrainSettings
+from skymetal.train.settings import TrainSettings
 
 SIZE_PIX = 32
 SPEC = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=SIZE_PIX, stretch="sdss-jpeg", size_rule="petro5")
