@@ -14,7 +14,7 @@ import click
 import skymetal
 from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.selection.sdss import casjobs_sql
-from skymetal.catalogs.tables import read_table
+from skymetal.deploy.beside_paper import PAPER
 from skymetal.deploy.cli_catalog import catalog
 from skymetal.deploy.cli_store import store
 from skymetal.deploy.config import Job, read_job
@@ -146,19 +146,48 @@ _add_step("publish", "Parts to catalogue.")
 @click.argument("job_or_table", type=click.Path(path_type=Path))
 @click.option("--truth", help="Column of the true 12+log(O/H), when evaluating a table.")
 @click.option("--prediction", help="Column of the predicted 12+log(O/H), when evaluating a table.")
+@click.option(
+    "--against",
+    metavar="paper|OTHER",
+    help="'paper' for the published numbers; or, galaxy by galaxy, a job: another job file or run directory, "
+    "a table: another of its columns, or another table.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the figures and numbers of a table.")
 @_set_option
-def evaluate(job_or_table: Path, truth: str | None, prediction: str | None, assignments: tuple[str, ...]) -> None:
+def evaluate(
+    job_or_table: Path,
+    truth: str | None,
+    prediction: str | None,
+    against: str | None,
+    out: Path | None,
+    assignments: tuple[str, ...],
+) -> None:
     """Predictions against the truth: of a job, or of any table with --truth and --prediction.
 
     Prints RMSE, NMAD, median bias and R² with their 95 % intervals, and the outliers (|Δ| > 0.2 dex).
+    A job's figures and numbers go into its run directory.
     """
     if job_or_table.suffix == ".toml":
-        _run(read_job(job_or_table, assignments), "evaluate")
+        if truth or prediction or out:
+            raise InputError("--truth, --prediction and --out are for tables; a job has them in its run directory")
+        _evaluate_job(read_job(job_or_table, assignments), against)
         return
     if not (truth and prediction):
         raise InputError("evaluating a table needs --truth COLUMN and --prediction COLUMN")
-    evaluation = import_module("skymetal.deploy.evaluation")
-    say(evaluation.evaluate_table(read_table(job_or_table), truth=truth, prediction=prediction, name=str(job_or_table)))
+    tables = import_module("skymetal.deploy.table_evaluation")
+    say(tables.evaluate_table(job_or_table, truth=truth, prediction=prediction, against=against, out=out))
+
+
+def _evaluate_job(job: Job, against: str | None) -> None:
+    steps, beside = import_module("skymetal.deploy.steps"), import_module("skymetal.deploy.against")
+    with open_run(job) as run:
+        # Before anything is evaluated, not after.
+        other = None if against in (None, PAPER) else beside.find_other_run(against)
+        steps.run_steps(run, ("evaluate",))
+        if other:
+            say(beside.compare_runs(run, other))
+        elif against:
+            say(beside.run_beside_paper(run))
 
 
 def _run(job: Job, *names: str) -> None:

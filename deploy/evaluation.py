@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-import json
-
 import pyarrow as pa
 
 from skymetal.catalogs.catalog import open_catalog
-from skymetal.catalogs.errors import InputError, missing_column
+from skymetal.catalogs.schema import PERCENTILES
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say
+from skymetal.deploy.evaluation_files import NUMBERS_CSV, write_figures, write_numbers
+from skymetal.deploy.rivals import UNSHRUNK, gather_rivals
 from skymetal.deploy.run import Run
 from skymetal.engine.lookup import read_cutouts
-from skymetal.train.evaluate import compare, compare_with_truth, format_comparisons
-from skymetal.train.figures import draw_evaluation
+from skymetal.train.evaluate import FOREST, R_BAND, compare_with_truth, judge_comparison
 from skymetal.train.gallery import choose_ranks, draw_gallery
+from skymetal.train.wording import format_judgement
+
+PANELS = (R_BAND, FOREST)
+"""The rivals of the paper's Figure 1, from left to right; the ensemble's own panel is the last."""
 
 
 def evaluate(run: Run) -> None:
     """Catalogue against the labels it was trained on (out of fold) and, in a simulation, against the truth."""
-    catalogue = open_catalog(run.path).to_arrow(["object_id", "oh_p16", "oh_p50", "oh_p84", "is_out_of_fold"])
+    catalogue = read_predictions(run)
     _draw_gallery(run, catalogue)
-    targets = run.targets
-    comparisons = compare_with_truth(catalogue, targets.read(0, targets.num_rows), label=run.job.train.labels[0])
+    targets = run.targets.read(0, run.targets.num_rows)
+    comparisons = compare_with_truth(catalogue, targets, label=run.job.train.labels[0])
     if not comparisons:
         say("evaluate: the target list has no measured metallicity to compare with")
         return
-    say(format_comparisons(comparisons))
-    folder = run.directory.folder
-    for comparison in comparisons:
-        figure = draw_evaluation(comparison.truth_N, comparison.prediction_N, title=comparison.title)
-        folder.write(f"{names.FIGURES}/{comparison.name}.png", figure)
-    numbers = [comparison.to_json() for comparison in comparisons]
-    folder.write(names.EVALUATION, json.dumps(numbers, sort_keys=True, indent=1, allow_nan=False).encode())
-    say(f"evaluate: numbers in {run.path / names.EVALUATION}, figures in {run.path / names.FIGURES}")
+    rivals, left_out = gather_rivals(run, catalogue, targets, comparisons)
+    judgements = [judge_comparison(comparison, rivals) for comparison in comparisons]
+    for judgement in judgements:
+        say(format_judgement(judgement))
+        panels = [rival for name in PANELS for rival in rivals if rival.name == name]
+        write_figures(run.directory.folder / names.FIGURES, judgement, panels, own_title="colour images")
+    for line in left_out:
+        say(f"evaluate: {line}")
+    write_numbers(run.directory.folder, [judgement.to_json() for judgement in judgements])
+    say(f"evaluate: numbers in {run.path / names.EVALUATION} and {NUMBERS_CSV}, figures in {run.path / names.FIGURES}")
+
+
+def read_predictions(run: Run) -> pa.Table:
+    """Return what an evaluation needs of the run's catalogue; raise InputError where it is not published."""
+    catalogue = open_catalog(run.path)
+    columns = ["object_id", *PERCENTILES, "is_out_of_fold", UNSHRUNK]
+    return catalogue.to_arrow([name for name in columns if name in catalogue.schema.names])
 
 
 def _draw_gallery(run: Run, catalogue: pa.Table) -> None:
@@ -43,16 +55,3 @@ def _draw_gallery(run: Run, catalogue: pa.Table) -> None:
     captions = [f"{r['oh_p50']:.2f} ± {(r['oh_p84'] - r['oh_p16']) / 2:.2f}" for r in chosen.to_pylist()]
     title = "predicted 12 + log(O/H), from the lowest to the highest"
     run.directory.folder.write(f"{names.FIGURES}/gallery.png", draw_gallery(images_NHWC, captions, title=title))
-
-
-def evaluate_table(table: pa.Table, *, truth: str, prediction: str, name: str) -> str:
-    """Return the field's numbers for two columns of any table, as lines of text."""
-    for column in (truth, prediction):
-        if column not in table.column_names:
-            raise missing_column(f"table {name}", column, table.column_names)
-        kind = table[column].type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-            raise InputError(f"table {name}: column {column!r} is of type {kind}, not a number; name another column")
-    return format_comparisons(
-        [compare("table", f"{name}: {prediction} against {truth}", table[truth], table[prediction])]
-    )

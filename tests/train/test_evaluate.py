@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.evaluate import compare, compare_with_truth, format_comparisons
+from skymetal.train.evaluate import FOREST, R_BAND, Comparison, compare, compare_with_truth, judge_comparison
+from skymetal.train.rivals import Rival
 
 
 def catalogue() -> pa.Table:
@@ -67,8 +69,70 @@ def test_too_few_galaxies_or_equal_truths_are_refused(truth: list[float], messag
         compare("t", "t", pa.chunked_array([truth]), pa.chunked_array([truth]))
 
 
-def test_the_text_sets_the_mean_predictor_beside_the_rmse() -> None:
-    comparison = compare("t", "a title", pa.chunked_array([[8.0, 8.5, 9.0]]), pa.chunked_array([[8.0, 8.5, 9.0]]))
-    text = format_comparisons([comparison])
-    assert text.startswith("a title: 3 galaxies")
-    assert "the mean for every galaxy: 0.4082" in text
+def test_a_comparison_keeps_the_columns_of_its_galaxies() -> None:
+    targets = pa.table(
+        {
+            "object_id": [6, 5, 4, 3, 2, 1],
+            "oh_p50": [None, 9.0, None, None, 8.6, 8.4],
+            "redshift": [0.6, 0.5, 0.4, 0.3, 0.2, 0.1],
+            "lgm_tot_p50": [10.0, -9999.0, 10.0, 10.0, 9.2, 9.1],
+        }
+    )
+    (known,) = compare_with_truth(catalogue(), targets, label="oh_p50")
+    redshift, lgm = known.values("redshift"), known.values("lgm_tot_p50")
+    assert redshift is not None
+    assert lgm is not None
+    assert redshift.tolist() == [0.1, 0.2, 0.5]
+    assert np.isnan(lgm).tolist() == [False, False, True]
+    assert known.values("petroR90_r") is None
+
+
+def full_comparison(num_galaxies: int = 300) -> Comparison:
+    random = np.random.default_rng(0)
+    truth = random.normal(9, 0.2, num_galaxies)
+    prediction = truth + random.normal(0, 0.1, num_galaxies)
+    rows = pa.table(
+        {
+            "object_id": np.arange(num_galaxies),
+            "oh_p2p5": prediction - 0.196,
+            "oh_p16": prediction - 0.1,
+            "oh_p84": prediction + 0.1,
+            "oh_p97p5": prediction + 0.196,
+            "modelMag_r": random.uniform(14, 18, num_galaxies),
+            "lgm_tot_p50": random.uniform(9, 11, num_galaxies),
+        }
+    )
+    return compare("t", "t", pa.chunked_array([truth]), pa.chunked_array([prediction]), rows)
+
+
+def test_a_judgement_measures_what_the_columns_allow() -> None:
+    comparison = full_comparison()
+    random = np.random.default_rng(1)
+    rivals = [
+        Rival(
+            name=name,
+            title=name,
+            object_id_S=np.arange(280),
+            oh_S=comparison.truth_N[:280] + random.normal(0, 0.2, 280),
+        )
+        for name in (R_BAND, FOREST)
+    ]
+    judgement = judge_comparison(comparison, rivals)
+    assert [duel.name for duel in judgement.rivals] == [R_BAND, FOREST]
+    assert {item.by for item in judgement.coverage} == {"all", "prediction", "modelMag_r"}
+    assert {item.by for item in judgement.bins} == {"truth", "prediction"}
+    assert judgement.information is not None
+    assert judgement.information.num_galaxies == 280
+    assert judgement.information.gain_interval[0] > 0
+    assert judgement.mass_metallicity is not None
+    numbers = judgement.to_json()
+    assert numbers["rivals"][0]["difference"]["rmse"] < 0
+    json.dumps(numbers, allow_nan=False)
+
+
+def test_a_judgement_of_two_columns_alone_is_still_one() -> None:
+    values = pa.chunked_array([[8.0, 8.5, 9.0]])
+    judgement = judge_comparison(compare("t", "t", values, pa.chunked_array([[8.5, 8.5, 8.5]])))
+    assert (judgement.bins, judgement.coverage, judgement.rivals) == ([], [], [])
+    assert judgement.information is judgement.mass_metallicity is None
+    assert judgement.to_json()["shrinkage"]["slope_of_truth"] is None

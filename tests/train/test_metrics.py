@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.metrics import evaluate
+from skymetal.train.metrics import compare_paired, evaluate, nmad, rmse
 
 
 def test_the_measures_of_a_table_small_enough_for_the_back_of_an_envelope() -> None:
@@ -46,6 +46,30 @@ def test_intervals_hold_the_value_and_shrink_with_the_sample() -> None:
 def test_what_cannot_be_evaluated_is_refused(truth: list[float], prediction: list[float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(np.array(truth), np.array(prediction))
+
+
+def test_a_paired_difference_is_told_where_two_intervals_overlap() -> None:
+    random = np.random.default_rng(0)
+    truth = random.normal(9, 0.2, 2000)
+    shared = random.normal(0, 0.1, 2000)  # what makes a galaxy hard is hard for both
+    first, second = truth + shared, truth + 1.05 * shared + random.normal(0, 0.01, 2000)
+    difference = compare_paired(truth, first, second)
+    assert difference.rmse == pytest.approx(rmse(truth, first) - rmse(truth, second))
+    assert difference.nmad == pytest.approx(nmad(truth, first) - nmad(truth, second))
+    assert difference.rmse_interval[1] < 0
+    assert evaluate(truth, second).rmse_interval[0] < evaluate(truth, first).rmse_interval[1]
+    assert compare_paired(truth, first, second) == difference
+    same = compare_paired(truth, first, first)
+    assert (same.rmse, same.rmse_interval) == (0.0, (0.0, 0.0))
+    assert same.to_dict()["nmad_interval"] == [0.0, 0.0]
+
+
+def test_a_paired_difference_of_other_galaxies_is_refused() -> None:
+    three, two = np.array([8.0, 8.5, 9.0]), np.array([8.0, 8.5])
+    with pytest.raises(InputError, match="second \\(2,\\)"):
+        compare_paired(three, three, two)
+    with pytest.raises(InputError, match="1 of 3 galaxies lack"):
+        compare_paired(three, three, np.array([8.0, np.nan, 9.0]))
 
 
 def test_the_published_predictions_give_the_published_numbers(real_data: Path) -> None:
