@@ -22,6 +22,7 @@ from skymetal.catalogs.selection.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.score import ScoreSettings
+from skymetal.train.evaluate import EvaluateSettings
 from skymetal.train.recipe import TrainSettings
 
 Section = TypeVar("Section")
@@ -51,6 +52,7 @@ class Job:
     train: TrainSettings
     score: ScoreSettings
     catalog: CatalogSettings
+    evaluate: EvaluateSettings
     cluster: ClusterSettings
 
     def to_toml(self) -> str:
