@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.parts import PARQUET_OPTIONS
 from skymetal.catalogs.selection.repeats import refuse_repeats
 from skymetal.catalogs.selection.rows import HEALPIX, SKY, with_healpix
@@ -34,11 +35,18 @@ class TargetList:
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
+        with self._damage_named():
+            return pq.ParquetFile(self.path, page_checksum_verification=True)
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        """Arrow's errors are of many kinds, some of Python's own: what a flipped bit makes of the metadata."""
         try:
-            return pq.ParquetFile(self.path)
-        except (pa.ArrowException, OSError) as error:
+            yield
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise RuntimeError(
-                f"{self.path} is damaged ({error}); delete it and run `skymetal select` again"
+                f"{self.path} is damaged ({first_line(error)}); restore it, or delete it and run `skymetal select` "
+                "again"
             ) from error
 
     @cached_property
@@ -69,19 +77,23 @@ class TargetList:
     @property
     def selection(self) -> dict[str, Any]:
         """How the list was selected: survey, rows in and out, each cut with what it removed, close pairs, inputs."""
-        return dict(json.loads(self._file.schema_arrow.metadata[_SELECTION]))
+        with self._damage_named():
+            return dict(json.loads(self._file.schema_arrow.metadata[_SELECTION]))
 
     def read(self, start: int, stop: int) -> pa.Table:
         """Return rows ``start`` to ``stop``, reading only the row groups that hold them."""
         first = start // ROW_GROUP_SIZE
         last = min(-(-stop // ROW_GROUP_SIZE), self._file.num_row_groups)
-        table = self._file.read_row_groups(list(range(first, last)))
+        with self._damage_named():
+            table = self._file.read_row_groups(list(range(first, last)))
         return table.slice(start - first * ROW_GROUP_SIZE, stop - start).replace_schema_metadata(None)
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows in order, a row group at a time, so that memory does not grow with the list."""
         for group in range(self._file.num_row_groups):
-            yield self._file.read_row_group(group, columns).replace_schema_metadata(None)
+            with self._damage_named():
+                table = self._file.read_row_group(group, columns)
+            yield table.replace_schema_metadata(None)
 
 
 def write_targets(folder: Folder, name: str, table: pa.Table, *, selection: dict[str, Any]) -> TargetList:

@@ -15,6 +15,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.selection.kept import refuse_damaged_list
 from skymetal.catalogs.selection.settings import LEGACY
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
@@ -107,7 +108,11 @@ class ShardReceipt:
 
 
 def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, run_dir: Folder, seed: int) -> IngestPlan:
-    """Decide the store's layout and the source of its images; nothing is written."""
+    """Decide the store's layout and the source of its images; nothing is written.
+
+    Raises InputError where settings do not go together, RuntimeError where the target list is damaged.
+    """
+    refuse_damaged_list(targets)
     if targets.selection["survey"] == LEGACY and settings.stretch == SDSS_JPEG:
         raise InputError(
             f"[images] stretch = {SDSS_JPEG!r} and bands = {list(settings.bands)} say that these are SDSS's pictures, "

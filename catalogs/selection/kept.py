@@ -1,7 +1,8 @@
 """A target list that is there: whether the job would select it again, found out without reading its tables again.
 
 What the tables were is noted in the run directory: their paths, sizes and times, which are this machine's, beside
-their digests, which are all that enters the list.
+their digests, which are all that enters the list. The list's own digest is kept there too: Parquet's checksums cover
+its pages, but not the footer that says what they mean.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from skymetal.catalogs.targets import TargetList
 
 NOTED = "inputs/tables.json"
 
+PIN = "inputs/{name}.sha256"
+
 Noted = dict[str, tuple[int, int, str]]
 """By path: size in bytes, time in ns, digest."""
 
@@ -29,12 +32,43 @@ def note_tables(folder: Folder, noted: Noted) -> None:
     folder.write(NOTED, json.dumps(noted, indent=1, sort_keys=True).encode())
 
 
+def pin_list(targets: TargetList) -> None:
+    """Keep the digest of a list that has just been written."""
+    folder, name = _pin(targets)
+    folder.write(name, f"{targets.digest}\n".encode())
+
+
+def unpin_list(targets: TargetList) -> None:
+    """Forget the digest of a list that is about to be written anew."""
+    folder, name = _pin(targets)
+    folder.remove(name)
+
+
+def refuse_damaged_list(targets: TargetList) -> None:
+    """Raise RuntimeError where a list is not, byte for byte, what select wrote; one without a pin is believed."""
+    folder, name = _pin(targets)
+    try:
+        pinned = folder.read(name).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return
+    if pinned != targets.digest:
+        raise RuntimeError(
+            f"{targets.path} is damaged: it is not the list that `skymetal select` wrote, whose sha256 is in "
+            f"{folder}/{name}; restore it, or delete both and run `skymetal select` again"
+        )
+
+
+def _pin(targets: TargetList) -> tuple[Folder, str]:
+    return Folder(targets.path.parent), PIN.format(name=targets.path.name)
+
+
 def refuse_other_selection(targets: TargetList, settings: TargetSettings, *, seed: int, folder: Folder) -> None:
     """Raise InputError where the job's settings, or the contents of a table that is there, are not the list's.
 
     A table is read only where its size or time is not the one noted. Tables that are gone or have another name now
-    are no matter, since the list holds their rows.
+    are no matter, since the list holds their rows. Raises RuntimeError where the list is damaged.
     """
+    refuse_damaged_list(targets)
     before = targets.selection["inputs"]
     digests = before.pop("tables", [])
     refuse_other_inputs(before, selection_inputs(settings, seed=seed), where=f"{targets.path} was selected")
@@ -79,7 +113,7 @@ def _read_noted(folder: Folder) -> Noted:
     try:
         record = json.loads(folder.read(NOTED))
         return {str(name): (int(size), int(time), str(digest)) for name, (size, time, digest) in record.items()}
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+    except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.cuts import apply_cuts, as_removed
-from skymetal.catalogs.selection.kept import Noted, note_tables, refuse_other_selection
+from skymetal.catalogs.selection.kept import Noted, note_tables, pin_list, refuse_other_selection, unpin_list
 from skymetal.catalogs.selection.pairs import Groups, find_groups
 from skymetal.catalogs.selection.repeats import refuse_repeats, without_repeats
 from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX, conform, with_healpix
@@ -188,7 +188,8 @@ def _write_list(survey: Survey, spills: Sequence[_Spill], merged: TargetList, fo
         groups = find_groups(_read_column(merged, HEALPIX), object_id_N)
         selection["num_grouped"] = groups.num_grouped
         schema = schema.insert(schema.get_field_index(HEALPIX) + 1, pa.field(GROUP_ID, pa.int64()))
-    write_sorted_targets(folder, name, _with_groups(merged, groups), schema, selection=selection)
+    unpin_list(TargetList(folder.path / name))
+    pin_list(write_sorted_targets(folder, name, _with_groups(merged, groups), schema, selection=selection))
 
 
 def _with_groups(merged: TargetList, groups: Groups | None) -> Iterator[pa.Table]:

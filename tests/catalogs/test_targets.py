@@ -92,3 +92,21 @@ def test_an_open_list_travels_to_a_worker(folder: Folder) -> None:
 def test_a_missing_list_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run `skymetal select` first"):
         open_targets(tmp_path / "targets.parquet")
+
+
+def test_no_flipped_bit_in_the_rows_is_read_as_another_row(folder: Folder) -> None:
+    targets = write_targets(folder, "t.parquet", make_table(24), selection={})
+    clean, rows = targets.path.read_bytes(), targets.read(0, 24)
+    end_of_pages = len(clean) - 8 - int.from_bytes(clean[-8:-4], "little")
+    outcomes = set()
+    for place in np.random.default_rng(0).integers(0, end_of_pages, 200):
+        damaged = bytearray(clean)
+        damaged[place] ^= 1 << int(place) % 8
+        targets.path.write_bytes(damaged)
+        try:
+            outcomes.add(open_targets(targets.path).read(0, 24).equals(rows))
+        except RuntimeError as error:
+            assert "is damaged" in str(error)
+            outcomes.add(None)
+    assert outcomes <= {True, None}
+    assert None in outcomes

@@ -73,6 +73,16 @@ def test_the_store_holds_the_pixels_of_the_files(tmp_path: Path) -> None:
     assert not open_store(tmp_path / "store.zarr").read_block(0).images[2].any()
 
 
+def test_a_damaged_target_list_is_refused_before_any_work(tmp_path: Path) -> None:
+    path = make_plan(tmp_path).targets.path
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 3] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(RuntimeError, match="is damaged: it is not the list that `skymetal select` wrote"):
+        make_ingest_plan(ImageSettings(source="simulated"), targets=TargetList(path), run_dir=Folder(tmp_path), seed=0)
+    assert not (tmp_path / "store.zarr").exists()
+
+
 def test_what_is_written_is_not_written_again(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     create_store(plan.store.folder, plan.store.layout)
