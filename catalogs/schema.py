@@ -11,6 +11,9 @@ from skymetal.catalogs.flags import describe_flags
 
 OH_UNIT = "dex"
 PERCENTILES = {"oh_p2p5": 0.025, "oh_p16": 0.16, "oh_p50": 0.5, "oh_p84": 0.84, "oh_p97p5": 0.975}
+UNSHRUNK = "oh_unshrunk"
+CALIBRATED = (*PERCENTILES, UNSHRUNK)
+"""The columns that a calibration makes of a raw prediction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +73,16 @@ def catalogue_schema(*, num_folds: int, has_sky: bool) -> Schema:
             type=pa.float32(),
             unit=OH_UNIT,
             ucd="phys.abund.Z;stat.median" if name == "oh_p50" else "phys.abund.Z;stat.value",
-            description=f"predicted gas-phase 12+log(O/H): percentile {100 * level:g} of the calibrated distribution",
+            description=f"predicted gas-phase 12+log(O/H): percentile {100 * level:g} of the galaxy's own interval",
         )
         for name, level in PERCENTILES.items()
+    )
+    unshrunk = Column(
+        name=UNSHRUNK,
+        type=pa.float32(),
+        unit=OH_UNIT,
+        ucd="phys.abund.Z",
+        description="prediction stretched to the spread of the truth: for distributions, oh_p50 is nearer for a galaxy",
     )
     spreads = (
         Column(
@@ -107,10 +117,10 @@ def catalogue_schema(*, num_folds: int, has_sky: bool) -> Schema:
             name="is_out_of_fold",
             type=pa.bool_(),
             ucd="meta.code",
-            description="true where the galaxy has a training label: predicted by the one member that never saw it",
+            description="true where members learnt from the galaxy: predicted by the one member that never saw it",
         ),
         Column(
             name="flags", type=pa.int32(), ucd="meta.code.qual", description=f"bit mask, 0 is clean; {describe_flags()}"
         ),
     )
-    return Schema(columns=(OBJECT_ID, *(SKY if has_sky else ()), *percentiles, *spreads, *members, *status))
+    return Schema(columns=(OBJECT_ID, *(SKY if has_sky else ()), *percentiles, unshrunk, *spreads, *members, *status))

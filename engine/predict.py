@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,17 +22,21 @@ class Predictor(Protocol):
     The same galaxy gets the same bytes whatever else is in the call.
     """
 
-    @property
-    def residual_quantiles(self) -> dict[float, float]:
-        """Quantile level → truth minus prediction, dex, over the out-of-fold galaxies."""
-        ...
-
     def unseen(self, object_id_N: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (N, M): whether member m was trained without galaxy n."""
         ...
 
     def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return 12+log(O/H), dex, (N, M, V): one a view and wanted member; NaN where not wanted."""
+        ...
+
+    def calibrate(
+        self, oh_N: NDArray[np.float64], std_views_N: NDArray[np.float64], is_out_of_fold_N: NDArray[np.bool_]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        """Return the columns :data:`catalogs.schema.CALIBRATED`, dex, (N,), finite, the percentiles in order.
+
+        oh_N is the mean of predict over members and views, std_views_N its spread over views.
+        """
         ...
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import Manifest, PartReceipt, commit_part, find_receipt, missing_blocks, write_manifest
-from skymetal.catalogs.schema import PERCENTILES, catalogue_schema
+from skymetal.catalogs.schema import CALIBRATED, catalogue_schema
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.predict import NUM_VIEWS, PredictorRef
+from skymetal.engine.predict import NUM_VIEWS, Predictor, PredictorRef
 from skymetal.engine.store import Block, CutoutStore
 
 
@@ -97,7 +97,7 @@ def score_block(plan: ScorePlan, index: int) -> PartReceipt:
     stored = block.is_stored
     unseen_NM = predictor.unseen(block.object_id[stored])
     oh_NMV = predictor.predict(block.images[stored], unseen_NM)
-    table = catalogue_rows(block, targets, oh_NMV, unseen_NM, predictor.residual_quantiles)
+    table = catalogue_rows(block, targets, oh_NMV, unseen_NM, predictor)
     num_quarantined = int(np.count_nonzero(~stored))
     return commit_part(plan.parts, index, table, num_quarantined=num_quarantined, run_digest=plan.run_digest)
 
@@ -107,7 +107,7 @@ def catalogue_rows(
     targets: pa.Table,
     oh_NMV: NDArray[np.float32],
     unseen_NM: NDArray[np.bool_],
-    residual_quantiles: dict[float, float],
+    predictor: Predictor,
 ) -> pa.Table:
     """Turn predictions (galaxy, member, view) into catalogue rows, in the order of the block.
 
@@ -127,7 +127,8 @@ def catalogue_rows(
     schema = catalogue_schema(num_folds=num_members, has_sky="_healpix_29" in targets.column_names).to_arrow()
     kept = targets.filter(pa.array(block.is_stored)).combine_chunks()
     columns: dict[str, pa.Array] = {name: kept[name] for name in kept.column_names if name in schema.names}
-    columns |= {name: pa.array(oh_N + residual_quantiles[level]) for name, level in PERCENTILES.items()}
+    calibrated = predictor.calibrate(oh_N, std_views_N, count_N < num_members)
+    columns |= {name: pa.array(calibrated[name]) for name in CALIBRATED}
     columns["oh_std_folds"] = pa.array(std_folds_N, mask=count_N < 2)
     columns["oh_std_views"] = pa.array(std_views_N)
     columns |= {f"oh_fold{m}": pa.array(oh_NM[:, m], mask=~unseen_NM[:, m]) for m in range(num_members)}

@@ -11,15 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tomli_w
 import torch
+from numpy.typing import NDArray
 
 import skymetal
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
-from skymetal.catalogs.schema import PERCENTILES
 from skymetal.catalogs.storage import Folder, digest, open_folder
+from skymetal.train.calibration import MIN_TEST_GALAXIES, Calibration, fit_calibration
 from skymetal.train.card import CARD, FORMAT, OUT_OF_FOLD, TEST, EnsembleCard, describe_ensemble
 from skymetal.train.folds import TEST_FOLD
+from skymetal.train.intervals import Sample
 from skymetal.train.member import MemberReceipt, find_receipt
 from skymetal.train.plan import TrainPlan
+
+NUM_TEST_PARTS = 5
+"""The receipt on the test set is made as that on the folds: a map fitted on four parts judges the fifth."""
 
 
 def write_ensemble(plan: TrainPlan) -> EnsembleCard:
@@ -81,10 +86,11 @@ def _describe(plan: TrainPlan, receipts: list[MemberReceipt], out_of_fold: pa.Ta
             "python": platform.python_version(),
         },
         "out_of_fold": _named(OUT_OF_FOLD, out_of_fold),
-        "residual_quantiles": {label: _residual_quantiles(out_of_fold, label) for label in plan.labels},
+        "calibration": {label: _calibrate(out_of_fold, test, label).to_dict() for label in plan.labels},
         "members": [_entry(receipt) for receipt in receipts],
     }
-    return _without_none(content | ({"test": _named(TEST, test)} if test.num_rows else {}))
+    content |= {"test": _named(TEST, test)} if test.num_rows else {}
+    return {key: _without_none(value) for key, value in content.items()}
 
 
 def _named(name: str, table: pa.Table) -> dict[str, Any]:
@@ -110,9 +116,16 @@ def _entry(receipt: MemberReceipt) -> dict[str, Any]:
     }
 
 
-def _residual_quantiles(table: pa.Table, label: str) -> dict[str, float]:
-    residual = pc.subtract(table[f"{label}_true"], table[label]).to_numpy().astype(np.float64)
-    return {repr(level): float(np.quantile(residual, level)) for level in PERCENTILES.values()}
+def _calibrate(out_of_fold: pa.Table, test: pa.Table, label: str) -> Calibration:
+    test_part_N = np.arange(test.num_rows) % NUM_TEST_PARTS
+    test_sample = _sample(test, label, test_part_N) if test.num_rows >= MIN_TEST_GALAXIES else None
+    return fit_calibration(_sample(out_of_fold, label, out_of_fold["fold"].to_numpy()), test_sample)
+
+
+def _sample(table: pa.Table, label: str, part_N: NDArray[np.int64]) -> Sample:
+    names = (f"{label}_true", label, f"{label}_std_views")
+    truth_N, prediction_N, std_views_N = (table[name].to_numpy().astype(np.float64) for name in names)
+    return Sample(truth_N=truth_N, prediction_N=prediction_N, std_views_N=std_views_N, part_N=part_N.astype(np.int64))
 
 
 def _read_predictions(folder: Folder, receipt: MemberReceipt) -> pa.Table:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skymetal.catalogs.schema import UNSHRUNK
 from skymetal.train.intervals import Intervals, Sample, Scale, fit_intervals, refit_quantiles
 from skymetal.train.metrics import Values
 from skymetal.train.shrinkage import Correction, ShrinkageReceipt, fit_correction, judge_correction
 
 MIN_TEST_GALAXIES = 100
-UNSHRUNK = "oh_unshrunk"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,14 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import decode_parquet
 from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec, Normalisation
+from skymetal.train.calibration import Calibration
 from skymetal.train.inputs import NetworkInput
 from skymetal.train.recipe import Recipe
 
 CARD = "ensemble.toml"
 OUT_OF_FOLD = "out_of_fold.parquet"
 TEST = "test.parquet"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class EnsembleCard:
     members: tuple[MemberEntry, ...]
     out_of_fold_sha256: str
     test_sha256: str
-    quantiles: dict[str, dict[float, float]]
+    calibrations: dict[str, Calibration]
 
     @property
     def num_members(self) -> int:
@@ -56,9 +57,9 @@ class EnsembleCard:
         return len(self.members)
 
     @property
-    def residual_quantiles(self) -> dict[float, float]:
-        """Quantile level → truth minus prediction of the first label over the out-of-fold galaxies, dex."""
-        return self.quantiles[self.labels[0]]
+    def calibration(self) -> Calibration:
+        """That of the first label, the one that a catalogue holds."""
+        return self.calibrations[self.labels[0]]
 
     def read_out_of_fold(self) -> pa.Table:
         """Return the galaxies that one member was kept from, by object_id, predicted by that member.
@@ -134,10 +135,7 @@ def _read_card(folder: Folder, card_digest: str, content: dict[str, Any]) -> Ens
         members=tuple(_read_entry(entry) for entry in content["members"]),
         out_of_fold_sha256=content["out_of_fold"]["sha256"],
         test_sha256=content["test"]["sha256"] if "test" in content else "",
-        quantiles={
-            label: {float(level): value for level, value in levels.items()}
-            for label, levels in content["residual_quantiles"].items()
-        },
+        calibrations={label: Calibration.from_dict(content["calibration"][label]) for label in content["labels"]},
     )
 
 

@@ -43,11 +43,6 @@ class Ensemble:
         """The images the members were trained on."""
         return self.card.image_spec
 
-    @property
-    def residual_quantiles(self) -> dict[float, float]:
-        """Quantile level → truth minus prediction of the first label over the out-of-fold galaxies, dex."""
-        return self.card.residual_quantiles
-
     def unseen(self, object_id_N: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (N, M): whether member m was trained without galaxy n.
 
@@ -73,6 +68,12 @@ class Ensemble:
                 predicted_NVK = predict_views(member, images, num_views=self.num_views, batch_size=self.batch_size)
                 out_NMV[rows, m] = predicted_NVK[:, :, 0]
         return out_NMV
+
+    def calibrate(
+        self, oh_N: NDArray[np.float64], std_views_N: NDArray[np.float64], is_out_of_fold_N: NDArray[np.bool_]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return the first label's percentiles and oh_unshrunk: see :meth:`train.calibration.Calibration.apply`."""
+        return self.card.calibration.apply(oh_N, std_views_N, is_out_of_fold_N, num_views=self.num_views)
 
 
 def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: int) -> Ensemble:
@@ -119,5 +120,11 @@ def _load_member(folder: Folder, entry: MemberEntry, card: EnsembleCard, device:
     folded = fold_batch_norm(network)
     folded.to(device)
     return Member(
-        network=folded, normalisation=entry.normalisation, label_mean=entry.label_mean, label_std=entry.label_std
+        network=folded,
+        normalisation=entry.normalisation,
+        label_mean=entry.label_mean,
+        label_std=entry.label_std,
+        network_input=card.network_input,
+        image_spec=card.image_spec,
+        augmentation=card.recipe.augmentation,
     )

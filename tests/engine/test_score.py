@@ -66,8 +66,9 @@ def test_a_galaxy_without_a_label_is_the_mean_of_all_members_and_views(plan: Sco
     rows = {row["object_id"]: row for row in score_all(plan).to_pylist()}
     new = rows[103]
     assert new["oh_p50"] == pytest.approx(8.03 + 0.001 + 0.00005, abs=1e-6)
-    assert new["oh_p16"] == pytest.approx(new["oh_p50"] - 0.1, abs=1e-6)
-    assert new["oh_p97p5"] == pytest.approx(new["oh_p50"] + 0.2, abs=1e-6)
+    assert new["oh_p16"] == pytest.approx(new["oh_p50"] - 0.08005, abs=1e-6)
+    assert new["oh_p97p5"] == pytest.approx(new["oh_p50"] + 0.1601, abs=1e-6)
+    assert new["oh_unshrunk"] == pytest.approx(1.25 * new["oh_p50"] - 2.25, abs=1e-6)
     assert [new[f"oh_fold{m}"] for m in range(3)] == pytest.approx([8.03005, 8.03105, 8.03205], abs=1e-6)
     assert new["oh_std_folds"] == pytest.approx(np.std([0, 0.001, 0.002]), abs=1e-6)
     assert new["oh_std_views"] == pytest.approx(0.00005, abs=1e-6)
@@ -79,10 +80,23 @@ def test_a_galaxy_with_a_label_is_described_only_by_the_member_that_never_saw_it
     row = next(row for row in score_all(plan).to_pylist() if row["object_id"] == 104)
     assert row["is_out_of_fold"]
     assert row["oh_p50"] == pytest.approx(8.04 + 0.001 + 0.00005, abs=1e-6)
+    assert row["oh_p84"] == pytest.approx(row["oh_p50"] + 0.10005, abs=1e-6)
     assert row["oh_fold0"] is None
     assert row["oh_fold1"] == pytest.approx(row["oh_p50"], abs=1e-6)
     assert row["oh_fold2"] is None
     assert row["oh_std_folds"] is None
+
+
+def test_a_galaxys_row_does_not_depend_on_its_neighbours(plan: ScorePlan) -> None:
+    block, targets, predictor = plan.store.read_block(1), plan.targets.read(4, 8), plan.predictor.open()
+    unseen = predictor.unseen(block.object_id)
+    oh = predictor.predict(block.images, unseen)
+    everyone = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
+    together = catalogue_rows(everyone, targets, oh, unseen, predictor)
+    for n in range(4):
+        one = slice(n, n + 1)
+        only = dataclasses.replace(block, is_stored=np.arange(4) == n)
+        assert catalogue_rows(only, targets, oh[one], unseen[one], predictor).equals(together.slice(n, 1))
 
 
 def test_scoring_a_block_twice_gives_the_first_receipt(plan: ScorePlan) -> None:
@@ -98,7 +112,7 @@ def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: Score
     oh[2, 1, 0] = np.nan
     stored = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
     with pytest.raises(RuntimeError, match="not finite for a galaxy of shard 0"):
-        catalogue_rows(stored, plan.targets.read(0, 4), oh, unseen, plan.predictor.open().residual_quantiles)
+        catalogue_rows(stored, plan.targets.read(0, 4), oh, unseen, plan.predictor.open())
 
 
 def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(plan: ScorePlan, folder: Folder) -> None:

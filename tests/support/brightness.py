@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +25,6 @@ class BrightnessPredictor:
 
     num_views: int
 
-    @property
-    def residual_quantiles(self) -> dict[float, float]:
-        return {0.025: -0.2, 0.16: -0.1, 0.5: 0.0, 0.84: 0.1, 0.975: 0.2}
-
     def unseen(self, object_id_N: NDArray[np.int64]) -> NDArray[np.bool_]:
         own_NM = (object_id_N // 2 % 3)[:, None] == np.arange(3)
         return own_NM | (object_id_N % 2 == 1)[:, None]
@@ -36,6 +33,13 @@ class BrightnessPredictor:
         mean_N = images_NHWC.mean(axis=(1, 2, 3))
         oh_NMV = (8 + mean_N / 100)[:, None, None] + np.arange(3)[:, None] / 1000 + np.arange(self.num_views) / 10000
         return np.where(wanted_NM[:, :, None], oh_NMV, np.nan).astype(np.float32)
+
+    def calibrate(
+        self, oh_N: NDArray[np.float64], std_views_N: NDArray[np.float64], is_out_of_fold_N: NDArray[np.bool_]
+    ) -> Mapping[str, NDArray[np.float64]]:
+        sigma_N = np.where(is_out_of_fold_N, 0.1, 0.08) + std_views_N
+        steps = {"oh_p2p5": -2, "oh_p16": -1, "oh_p50": 0, "oh_p84": 1, "oh_p97p5": 2}
+        return {name: oh_N + step * sigma_N for name, step in steps.items()} | {"oh_unshrunk": 1.25 * oh_N - 2.25}
 
 
 def load(path: str, *, digest: str, num_views: int, batch_size: int) -> BrightnessPredictor:

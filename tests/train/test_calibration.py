@@ -7,8 +7,8 @@ import pytest
 import tomli_w
 from support.honest_predictions import draw_galaxies
 
-from skymetal.catalogs.schema import PERCENTILES
-from skymetal.train.calibration import MIN_TEST_GALAXIES, UNSHRUNK, Calibration, fit_calibration
+from skymetal.catalogs.schema import CALIBRATED
+from skymetal.train.calibration import MIN_TEST_GALAXIES, Calibration, fit_calibration
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def test_each_kind_of_galaxy_has_its_own_intervals(calibration: Calibration) -> 
     fresh = draw_galaxies(2000, "views", seed=2)
     is_out_of_fold_N = np.arange(2000) % 3 == 0
     columns = calibration.apply(fresh.prediction_N, fresh.std_views_N, is_out_of_fold_N, num_views=8)
-    assert list(columns) == [*PERCENTILES, UNSHRUNK]
+    assert list(columns) == list(CALIBRATED)
     assert all(values_N.dtype == np.float64 and np.isfinite(values_N).all() for values_N in columns.values())
     for kind, rows_N in ((calibration.out_of_fold, is_out_of_fold_N), (calibration.new, ~is_out_of_fold_N)):
         alone = kind.intervals.percentiles(fresh.prediction_N[rows_N], fresh.std_views_N[rows_N], num_views=8)

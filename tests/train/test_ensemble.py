@@ -1,20 +1,27 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load, save
 from support.tiny_training import SPEC, UNLABELLED_ROW, make_cutouts
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.parts import encode_parquet
+from skymetal.catalogs.schema import CALIBRATED
 from skymetal.catalogs.storage import Folder, digest
 from skymetal.engine.predict import Predictor, PredictorRef
-from skymetal.train.card import EnsembleCard, describe_ensemble, write_ensemble
+from skymetal.train.assemble import write_ensemble
+from skymetal.train.card import EnsembleCard, describe_ensemble
 from skymetal.train.ensemble import Ensemble, load_ensemble
+from skymetal.train.folds import TEST_FOLD
 from skymetal.train.plan import TrainPlan
 
 
@@ -33,14 +40,16 @@ def ensemble(card: EnsembleCard) -> Ensemble:
 def test_the_card_tells_what_the_ensemble_is(card: EnsembleCard, trained: TrainPlan) -> None:
     assert describe_ensemble(card.path) == card
     assert card.image_spec == SPEC
-    assert (card.num_members, card.labels, card.recipe, card.seed) == (2, ("oh_p50",), "modern", 1)
+    assert (card.num_members, card.labels, card.recipe.name, card.seed) == (2, ("oh_p50",), "modern", 1)
     assert card.plan_digest == trained.digest
     table = card.read_out_of_fold()
     assert table["object_id"].to_pylist() == sorted(table["object_id"].to_pylist())
     assert table.num_rows == 30
     residual = table["oh_p50_true"].to_numpy().astype(np.float64) - table["oh_p50"].to_numpy()
-    assert list(card.residual_quantiles) == [0.025, 0.16, 0.5, 0.84, 0.975]
-    assert card.residual_quantiles[0.5] == pytest.approx(np.median(residual), abs=1e-6)
+    calibration = card.calibration
+    assert calibration.new == calibration.out_of_fold
+    assert calibration.out_of_fold.intervals.num_galaxies == calibration.out_of_fold.receipt.num_galaxies == 30
+    assert calibration.out_of_fold.intervals.centre == pytest.approx(np.median(residual), abs=1e-6)
 
 
 def test_writing_it_twice_writes_the_same_bytes_and_sweeps_debris(card: EnsembleCard, trained: TrainPlan) -> None:
@@ -101,7 +110,50 @@ def test_it_is_a_predictor_that_travels_by_reference(card: EnsembleCard) -> None
     )
     predictor: Predictor = ref.open()
     assert predictor is ref.open()
-    assert predictor.residual_quantiles == card.residual_quantiles
+    oh, spread, is_out_of_fold = np.array([8.7, 9.0]), np.array([0.01, 0.05]), np.array([True, False])
+    columns = predictor.calibrate(oh, spread, is_out_of_fold)
+    expected = card.calibration.apply(oh, spread, is_out_of_fold, num_views=1)
+    assert list(columns) == list(CALIBRATED)
+    assert all((columns[name] == expected[name]).all() for name in CALIBRATED)
+
+
+def test_a_test_set_calibrates_new_galaxies(trained: TrainPlan, tmp_path: Path) -> None:
+    shutil.copytree(trained.ensemble, tmp_path / "ensemble")
+    folder = Folder(tmp_path / "ensemble")
+    random = np.random.default_rng(0)
+    truth = random.normal(8.9, 0.2, 120).astype(np.float32)
+    for fold in range(2):  # as if there had been a test set of 120: each member's file holds it too
+        receipt = json.loads(folder.read(f"fold{fold}.json"))
+        table = pq.read_table(folder.path / receipt["predictions_file"])
+        test = pa.table(
+            {
+                "object_id": np.arange(120) + 10**6,
+                "fold": np.full(120, TEST_FOLD, dtype=np.int32),
+                "oh_p50_true": truth,
+                "oh_p50": truth + random.normal(0, 0.05, 120).astype(np.float32),
+                "oh_p50_std_views": np.full(120, 0.01, dtype=np.float32),
+            }
+        )
+        data = encode_parquet(
+            pa.concat_tables([table, test.select(table.column_names).cast(table.schema)]).combine_chunks()
+        )
+        folder.write(receipt["predictions_file"], data)
+        receipt["predictions_digest"] = digest(data)
+        folder.write(f"fold{fold}.json", json.dumps(receipt).encode())
+    card = write_ensemble(replace(trained, ensemble=folder.path))
+    new = card.calibration.new
+    assert (new.intervals.fitted_on, new.intervals.num_galaxies, new.receipt.num_galaxies) == ("test", 120, 120)
+    assert new.intervals.scale == card.calibration.out_of_fold.intervals.scale
+    table = card.read_test()
+    assert table is not None
+    columns = card.calibration.apply(
+        table["oh_p50"].to_numpy().astype(float),
+        table["oh_p50_std_views"].to_numpy().astype(float),
+        np.zeros(120, dtype=bool),
+        num_views=8,
+    )
+    inside = (columns["oh_p16"] <= truth) & (truth <= columns["oh_p84"])
+    assert inside.mean() == pytest.approx(0.68, abs=0.03)
 
 
 def test_a_changed_ensemble_is_refused(card: EnsembleCard, tmp_path: Path) -> None:
