@@ -9,13 +9,11 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skymetal.train.diagnostics import HIGH_OH, measure_shrinkage
 from skymetal.train.intervals import Sample, parts
-from skymetal.train.metrics import Values
+from skymetal.train.metrics import Values, rmse
 
-HIGH_OH = 9.1
-"""Above it shrinkage is told from the share of galaxies: 12.6 % of the truth, 5.7 % of the published predictions."""
 GALAXIES_PER_KNOT = 40
 MAX_KNOTS = 25
 MIN_STEP_DEX = 1e-3
@@ -48,7 +46,7 @@ class Correction:
 class ShrinkageReceipt:
     """What the correction does to galaxies that had no part in it: before (oh_p50) and after (oh_unshrunk).
 
-    slope is that of prediction on truth, share the share above threshold, dex.
+    slope is that of prediction on truth, share the share above threshold, 9.1 dex.
     """
 
     num_galaxies: int
@@ -89,28 +87,15 @@ def judge_correction(sample: Sample, centre: float) -> ShrinkageReceipt:
         correction = fit_correction(sample.truth_N[others_N], sample.prediction_N[others_N])
         corrected_N[inside_N] = correction.apply(sample.prediction_N[inside_N])
     before_N = sample.prediction_N + centre
+    before, after = (measure_shrinkage(sample.truth_N, values_N) for values_N in (before_N, corrected_N))
     return ShrinkageReceipt(
         num_galaxies=len(before_N),
         threshold=HIGH_OH,
-        slope_before=_slope(before_N, sample.truth_N),
-        slope_after=_slope(corrected_N, sample.truth_N),
-        rmse_before=_rmse(before_N, sample.truth_N),
-        rmse_after=_rmse(corrected_N, sample.truth_N),
-        share_true=_share(sample.truth_N),
-        share_before=_share(before_N),
-        share_after=_share(corrected_N),
+        slope_before=before.slope_of_prediction,
+        slope_after=after.slope_of_prediction,
+        rmse_before=rmse(sample.truth_N, before_N),
+        rmse_after=rmse(sample.truth_N, corrected_N),
+        share_true=before.high_truth,
+        share_before=before.high_prediction,
+        share_after=after.high_prediction,
     )
-
-
-def _slope(prediction_N: Values, truth_N: Values) -> float:
-    lever_N = truth_N - truth_N.mean()
-    spread = float(lever_N @ lever_N)
-    return float(lever_N @ prediction_N) / spread if spread > 0 else 0.0
-
-
-def _rmse(prediction_N: Values, truth_N: Values) -> float:
-    return float(np.sqrt(np.mean((prediction_N - truth_N) ** 2)))
-
-
-def _share(values_N: NDArray[np.float64]) -> float:
-    return float(np.mean(values_N > HIGH_OH))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support.honest_predictions import draw_shrunk
 
-from skymetal.train.shrinkage import HIGH_OH, Correction, fit_correction, judge_correction
+from skymetal.train.diagnostics import HIGH_OH
+from skymetal.train.shrinkage import Correction, fit_correction, judge_correction
 
 
 def test_it_undoes_a_known_shrinkage() -> None:
