@@ -15,17 +15,44 @@ from skymetal.catalogs.errors import printable
 from skymetal.catalogs.fits.header import Hdu
 from skymetal.catalogs.flags import Flag
 from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, open_fits, read_pixels
-from skymetal.engine.decoding.wcs import make_wcs, pixel_scale_arcsec, pixel_sides_arcsec, to_sky
+from skymetal.engine.decoding.wcs import (
+    MATRIX_TOLERANCE,
+    describe_matrix,
+    has_wcs,
+    is_mirrored,
+    make_wcs,
+    pixel_scale_arcsec,
+    pixel_sides_arcsec,
+    sky_matrix,
+    to_sky,
+)
 from skymetal.engine.flux import crop_flux
 from skymetal.engine.footprint import separation_arcsec
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Image:
-    """One band of a cutout, the bottom row first, and the header it stands under."""
+    """One band of a cutout as it is in the file, the bottom row first, and the cards that place it on the sky."""
 
+    band: str
     pixels_HW: NDArray[Any]
     cards: dict[str, Any]
+
+    @property
+    def matrix(self) -> NDArray[np.float64] | None:
+        """Degrees a pixel of the image as it is seen: turned over where it is mirrored; None where it has no WCS."""
+        matrix = sky_matrix(self.cards)
+        return matrix * (-1, 1) if matrix is not None and self.is_mirrored else matrix
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the header says that this shows the sky from outside."""
+        matrix = sky_matrix(self.cards) if str(self.cards.get("CTYPE1")).startswith("RA--") else None
+        return matrix is not None and is_mirrored(matrix)
+
+    def seen_HW(self) -> NDArray[Any]:
+        """Return the pixels, mirrored back where they are mirrored."""
+        return self.pixels_HW[:, ::-1] if self.is_mirrored else self.pixels_HW
 
 
 def read_cutout(
@@ -42,6 +69,7 @@ def read_cutout(
 
     paths are one file a band, or one file that holds them all. The middle crop_pix of input_size_pix are kept.
     place (ra, dec, how many of the stored pixels it may be off) is where an image that has a WCS must be centred.
+    North stays as it is in the file; an image that its WCS says is mirrored is mirrored back, as those of frames are.
     """
     images: list[_Image] = []
     if len(paths) == len(bands) > 1:
@@ -54,14 +82,15 @@ def read_cutout(
         max_offset_pix *= crop_pix / size_pix
         for cards in {id(image.cards): image.cards for image in images}.values():  # the planes of a cube share theirs
             _check_place(cards, ra, dec, input_size_pix=input_size_pix, max_offset_pix=max_offset_pix)
+    _check_alike(images)
     scale = pixel_scale_arcsec(images[0].cards)
-    planes_CHW = np.stack([image.pixels_HW for image in images])[:, ::-1]
+    planes_CHW = np.stack([image.seen_HW() for image in images])[:, ::-1]
     flux_HWC, flags, reason = crop_flux(planes_CHW, crop_pix=crop_pix, size_pix=size_pix, bands=bands)
     yield {"flags": int(flags), "reason": reason, "scale_arcsec": scale and scale * crop_pix / size_pix}, flux_HWC
 
 
 def _read_bands(path: str, bands: Sequence[str], file_bands: Sequence[str], size_pix: int) -> list[_Image]:
-    with open_fits(Path(path)) as (file, images):
+    with open_fits(Path(path)) as (file, images, common):
         is_cube = len(image_shape(images[0])) > 2
         images = (
             images[:1] if is_cube or len(file_bands) == 1 else [hdu for hdu in images if len(image_shape(hdu)) == 2]
@@ -71,9 +100,35 @@ def _read_bands(path: str, bands: Sequence[str], file_bands: Sequence[str], size
         names = _plane_names(images[0], file_bands) if is_cube else _extension_names(images, bands, file_bands)
         numbers = [_find(names, band) for band in bands]
         if is_cube:
-            cube = read_pixels(file, images[0])
-            return [_Image(pixels_HW=cube[number], cards=images[0].cards) for number in numbers]
-        return [_Image(pixels_HW=read_pixels(file, images[number]), cards=images[number].cards) for number in numbers]
+            cube, cards = read_pixels(file, images[0]), _placing_cards(images[0], common)
+            return [
+                _Image(band=band, pixels_HW=cube[number], cards=cards)
+                for band, number in zip(bands, numbers, strict=True)
+            ]
+        return [
+            _Image(
+                band=band,
+                pixels_HW=read_pixels(file, images[number]),
+                cards=_placing_cards(images[number], common),
+            )
+            for band, number in zip(bands, numbers, strict=True)
+        ]
+
+
+def _placing_cards(hdu: Hdu, common: dict[str, Any]) -> dict[str, Any]:
+    """Return the cards that place an image on the sky: its own, or where it has none those of the primary header."""
+    return hdu.cards if has_wcs(hdu.cards) else common
+
+
+def _check_alike(images: Sequence[_Image]) -> None:
+    """Raise Unsuitable where two bands show the sky at another scale or turned otherwise: they do not overlay."""
+    placed = [(image.band, matrix) for image in images if (matrix := image.matrix) is not None]
+    for band, matrix in placed[1:]:
+        first_band, first = placed[0]
+        if np.abs(matrix - first).max() > MATRIX_TOLERANCE * np.sqrt(abs(np.linalg.det(first))):
+            raise Unsuitable(
+                f"bands differ: {first_band} has {describe_matrix(first)}, {band} {describe_matrix(matrix)}"
+            )
 
 
 def _check_place(cards: dict[str, Any], ra: float, dec: float, *, input_size_pix: int, max_offset_pix: float) -> None:

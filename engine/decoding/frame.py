@@ -18,7 +18,7 @@ from skymetal.catalogs.fits.header import first_image
 from skymetal.catalogs.fits.plain_file import open_stream
 from skymetal.catalogs.flags import Flag
 from skymetal.engine.decoding.pixels import Answer, Unsuitable, image_shape, open_fits, read_pixels
-from skymetal.engine.decoding.wcs import is_mirrored, make_wcs, pixel_sides_arcsec, to_pixels
+from skymetal.engine.decoding.wcs import MATRIX_TOLERANCE, is_mirrored, make_wcs, pixel_sides_arcsec, to_pixels
 from skymetal.engine.flux import no_data_as_nan
 from skymetal.engine.footprint import gnomonic, unit_vectors
 from skymetal.engine.framing import resample
@@ -82,16 +82,40 @@ def cut_frame(
 
     paths are the frame's files, one a band; each is opened once, and each band is placed by its own WCS. North stays
     as it is in the frame; a frame that is mirrored is mirrored back, so that pictures show the sky as it is seen.
+    Bands that are turned against each other are refused: they would not overlay.
     """
     planes = [_read_plane(path, band if len(bands) > 1 else "") for path, band in zip(paths, bands, strict=True)]
     places = [to_pixels(plane.wcs, ra, dec) for plane in planes]
+    is_turned = np.stack([_is_turned(planes[0].wcs, plane.wcs, ra, dec) for plane in planes])
     for target, scale in enumerate(scale_arcsec):
+        if is_turned[:, target].any():
+            other = bands[int(np.argmax(is_turned[:, target]))]
+            yield _refused(f"bands differ: the frame's north is not the same in {bands[0]} and {other}")
+            continue
         yield _cut(planes, [place[target] for place in places], bands=bands, scale_arcsec=scale, size_pix=size_pix)
+
+
+def _is_turned(wcs: WCS, other: WCS, ra: Sequence[float], dec: Sequence[float]) -> NDArray[np.bool_]:
+    """Tell, for each position, whether north has another direction in one band than in the other as they are seen."""
+    if wcs is other:
+        return np.zeros(len(ra), bool)
+    north, north_there = _north(wcs, ra, dec), _north(other, ra, dec)
+    return np.asarray(np.abs(north - north_there).max(axis=-1) > MATRIX_TOLERANCE)
+
+
+def _north(wcs: WCS, ra: Sequence[float], dec: Sequence[float]) -> NDArray[np.float64]:
+    """Return the direction of north at some positions, (N, 2) of length 1; of south on the northern half of the sky."""
+    away_from_pole = np.asarray(dec) - np.copysign(1 / 3600, dec)
+    step = to_pixels(wcs, ra, away_from_pole) - to_pixels(wcs, ra, dec)
+    if is_mirrored(wcs.pixel_scale_matrix):
+        step[:, 0] *= -1
+    direction: NDArray[np.float64] = step / np.hypot(step[:, :1], step[:, 1:])
+    return direction
 
 
 def _read_plane(path: str, band: str) -> _Plane:
     try:
-        with open_fits(Path(path)) as (file, images):
+        with open_fits(Path(path)) as (file, images, _):
             wcs = make_wcs(images[0].cards)
             _two_axes(image_shape(images[0]))
             return _Plane(flux_HW=no_data_as_nan(read_pixels(file, images[0])), wcs=wcs)
@@ -158,6 +182,6 @@ def _resample(plane: _Plane, box: _Box, size_pix: int) -> NDArray[np.float32]:
     target = window[inside_y.start - y0 : inside_y.stop - y0, inside_x.start - x0 : inside_x.stop - x0]
     target[...] = plane.flux_HW[inside_y, inside_x]
     left, right = box.left - x0, box.right - x0
-    if is_mirrored(plane.wcs):
+    if is_mirrored(plane.wcs.pixel_scale_matrix):
         window, left, right = window[:, ::-1], x1 - box.right, x1 - box.left
     return resample(window[None, ::-1], box=(left, y1 - box.top, right, y1 - box.bottom), size_pix=size_pix)[:, :, 0]

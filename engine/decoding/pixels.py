@@ -33,14 +33,17 @@ class Unsuitable(Exception):
 
 
 @contextmanager
-def open_fits(path: Path) -> Iterator[tuple[BinaryIO, list[Hdu]]]:
-    """Open a FITS file, plain, gzip or bzip2; yield it with its images of two axes or more."""
+def open_fits(path: Path) -> Iterator[tuple[BinaryIO, list[Hdu], dict[str, Any]]]:
+    """Open a FITS file, plain, gzip or bzip2; yield it with its images of two axes or more.
+
+    The cards are those that hold for images which have none of their own: of a primary header without pixels.
+    """
     with open_plain(path) as file:
         hdus = walk_hdus(file, size=file_size(file))
         images = [hdu for hdu in hdus if (hdu.is_image or hdu.is_compressed_image) and len(image_shape(hdu)) > 1]
         if not images:
             raise Unsuitable("no image: the file has no HDU of pixels in two dimensions")
-        yield file, images
+        yield file, images, {} if hdus[0].data_bytes else hdus[0].cards
 
 
 def image_shape(hdu: Hdu) -> tuple[int, ...]:

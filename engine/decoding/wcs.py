@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from skymetal.engine.decoding.pixels import Unsuitable
 
+MATRIX_TOLERANCE = 0.01
+"""How far the bands of a galaxy may differ in scale (as a share) and rotation (in radians): half a pixel at the rim."""
 MAX_SIP_ORDER = 9
 MAX_OFFSET_PIX = 1e7
 SCALES_ARCSEC = (1e-3, 1e3)
@@ -86,9 +88,26 @@ def pixel_sides_arcsec(wcs: WCS) -> tuple[float, float]:
     return float(sides[0]), float(sides[1])
 
 
-def is_mirrored(wcs: WCS) -> bool:
+def has_wcs(cards: dict[str, Any]) -> bool:
+    """Return whether a header says anything of where on the sky its pixels are."""
+    return "CTYPE1" in cards or _matrix(cards) is not None
+
+
+def sky_matrix(cards: dict[str, Any]) -> NDArray[np.float64] | None:
+    """Return degrees a pixel, east and north by x and y; None where the header does not tell what is believable."""
+    return _matrix(cards) if pixel_scale_arcsec(cards) is not None else None
+
+
+def is_mirrored(matrix: NDArray[np.float64]) -> bool:
     """Return whether east is on the right where north is up: the sky as seen from outside."""
-    return bool(np.linalg.det(wcs.pixel_scale_matrix) > 0)
+    return bool(np.linalg.det(matrix) > 0)
+
+
+def describe_matrix(matrix: NDArray[np.float64]) -> str:
+    """Return the scale, and how far north is to the left of up, in words."""
+    side = 3600 * math.sqrt(abs(np.linalg.det(matrix)))
+    turn_deg = round(math.degrees(math.atan2(-matrix[0, 1], matrix[1, 1])) % 360, 1) % 360
+    return f"{side:.4g} arcsec/pixel turned by {turn_deg:.1f}°"
 
 
 def _check_numbers(cards: dict[str, Any]) -> None:

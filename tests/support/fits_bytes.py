@@ -57,10 +57,10 @@ def sky_cards(
     }
 
 
-def written(*hdus: Any, **settings: Any) -> bytes:
-    """Return a file that astropy wrote, with an empty primary HDU before the others."""
+def written(*hdus: Any, primary: Any = None, **settings: Any) -> bytes:
+    """Return a file that astropy wrote, with a primary HDU before the others, empty where none is given."""
     buffer = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(buffer, **settings)
+    fits.HDUList([primary or fits.PrimaryHDU(), *hdus]).writeto(buffer, **settings)
     return buffer.getvalue()
 
 

@@ -293,21 +293,26 @@ SKY = {"x": 4.5, "y": 4.5, "scale_arcsec": 0.25}
 KINDS_OF_FILE = ("cube", "extensions", "file a band")
 
 
+def as_header(cards: dict[str, Any]) -> fits.Header:
+    return fits.Header({name: v.strip("'") if "CTYPE" in name else float(v) for name, v in cards.items()})
+
+
 def write_placed(folder: Path, kind: str, **sky: Any) -> dict[str, Any]:
     """Write a galaxy whose last band has this WCS; return the changes to the source that reads it."""
-    cards = sky_cards(**({"ra": 150.0, "dec": 2.0} | SKY | sky))
-    if kind == "cube":
-        (folder / "7.fits").write_bytes(cube_bytes(**cards))
-        return {}
     right = sky_cards(ra=150.0, dec=2.0, **SKY)
-    headers = [right, right, cards]
+    return write_bands(folder, kind, [right, right, sky_cards(**({"ra": 150.0, "dec": 2.0} | SKY | sky))])
+
+
+def write_bands(folder: Path, kind: str, headers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Write a galaxy with a header for each of z, r, g, or the last one for all; return the changes to the source."""
+    if kind == "cube":
+        (folder / "7.fits").write_bytes(cube_bytes(**headers[-1]))
+        return {}
     if kind == "file a band":
         for plane, band in enumerate("zrg"):
-            (folder / f"7-{band}.fits").write_bytes(image_bytes(CUBE[plane], **headers[plane]))
+            (folder / f"7-{band}.fits").write_bytes(image_bytes(CUBE["grz".index(band)], **headers[plane]))
         return {"pattern": "{object_id}-{band}.fits"}
-    hdus = [fits.ImageHDU(CUBE[plane], name="zrg"[plane]) for plane in range(3)]
-    for hdu, header in zip(hdus, headers, strict=True):
-        hdu.header.update({name: v.strip("'") if "CTYPE" in name else float(v) for name, v in header.items()})
+    hdus = [fits.ImageHDU(CUBE["grz".index(band)], as_header(headers[k]), name=band) for k, band in enumerate("zrg")]
     (folder / "7.fits").write_bytes(written(*hdus))
     return {}
 
@@ -331,6 +336,51 @@ def test_a_file_of_another_place_is_refused(tmp_path: Path, kind: str) -> None:
     assert reason(ra=510.0).startswith("bad WCS: CRVAL is 510")
     unknown = pa.table({"object_id": [7], "ra": pa.array([None], pa.float64()), "dec": [2.0]})
     assert reason(unknown, ra=10.0) == ""
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FILE)
+@pytest.mark.parametrize("turn_deg", [0, 90, 180])
+def test_a_cutout_that_is_mirrored_is_mirrored_back(tmp_path: Path, kind: str, turn_deg: float) -> None:
+    """East is on the left where north is up, as in a frame; north itself stays where it is."""
+    cards = sky_cards(ra=150.0, dec=2.0, turn_deg=turn_deg, **SKY)
+    for is_mirrored, expected in ((False, upright(2, 1, 0)), (True, upright(2, 1, 0)[:, ::-1])):
+        signs = {name: repr(-float(cards[name])) for name in ("CD1_1", "CD2_1")} if is_mirrored else {}
+        changes = write_bands(tmp_path, kind, [cards | signs] * 3)
+        (cutout,) = make_source(tmp_path, **changes).read(pa.table({"object_id": [7], "ra": [150.0], "dec": [2.0]}))
+        assert cutout.reason == ""
+        assert cutout.pixels is not None
+        assert np.array_equal(cutout.pixels, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_FILE[1:])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"scale_arcsec": 0.3}, "z has 0.25 arcsec/pixel turned by 0.0°, g 0.3 arcsec/pixel turned by 0.0°"),
+        ({"turn_deg": 180}, "z has 0.25 arcsec/pixel turned by 0.0°, g 0.25 arcsec/pixel turned by 180.0°"),
+        ({"turn_deg": 1}, "z has 0.25 arcsec/pixel turned by 0.0°, g 0.25 arcsec/pixel turned by 1.0°"),
+        ({"scale_arcsec": 0.2515, "turn_deg": 0.2}, ""),
+    ],
+)
+def test_bands_of_another_scale_or_rotation_are_refused(
+    tmp_path: Path, kind: str, change: dict[str, float], reason: str
+) -> None:
+    (cutout,) = make_source(tmp_path, **write_placed(tmp_path, kind, **change)).read(pa.table({"object_id": [7]}))
+    assert cutout.reason == (f"bands differ: {reason}" if reason else "")
+
+
+def test_extensions_without_a_wcs_are_placed_by_the_primary_header(tmp_path: Path) -> None:
+    target = pa.table({"object_id": [7], "ra": [150.0], "dec": [2.0]})
+    hdus = [fits.ImageHDU(CUBE[plane], name="zrg"[plane]) for plane in range(3)]
+
+    def read(ra: float) -> Cutout:
+        primary = fits.PrimaryHDU(header=as_header(sky_cards(ra=ra, dec=2.0, **SKY)))
+        (tmp_path / "7.fits").write_bytes(written(*hdus, primary=primary))
+        (cutout,) = make_source(tmp_path).read(target)
+        return cutout
+
+    assert read(150.0).pixel_scale_arcsec == pytest.approx(0.25)
+    assert read(155.0).reason.startswith("wrong galaxy: its WCS is centred ")
 
 
 def test_how_far_a_cutout_may_be_off_is_counted_in_stored_pixels(tmp_path: Path) -> None:

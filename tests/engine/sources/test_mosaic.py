@@ -159,6 +159,16 @@ def test_pictures_show_the_sky_as_it_is_seen(tmp_path: Path, turn_deg: float, is
     assert (east_up, east_right) == pytest.approx((north_right, -north_up), abs=0.2)
 
 
+@pytest.mark.parametrize(("turn_deg", "is_refused"), [(0.3, False), (2, True), (180, True)])
+def test_bands_that_are_turned_against_each_other_are_refused(
+    tmp_path: Path, turn_deg: float, is_refused: bool
+) -> None:
+    for band, cards in (("r", sky()), ("g", sky(turn_deg=turn_deg, scale_arcsec=0.3))):
+        (tmp_path / f"a-{band}.fits").write_bytes(image_bytes(field(cards, [(RA, DEC)]), **cards))
+    (cutout,) = make_source(tmp_path, bands=("r", "g")).read(table((RA, DEC)))
+    assert cutout.reason == ("bands differ: the frame's north is not the same in r and g" if is_refused else "")
+
+
 def test_a_galaxy_on_an_edge_is_padded_and_flagged(tmp_path: Path) -> None:
     cards = sky()
     corner = beside(-74.0 * SCALE, -98.0 * SCALE)
