@@ -30,6 +30,11 @@ from skymetal.engine.flux import crop_flux
 from skymetal.engine.footprint import separation_arcsec
 
 
+SCIENCE = ("SCI", "IMAGE")
+COMPANIONS = ("INVVAR", "IVAR", "WEIGHT", "WHT", "VAR", "ERR", "MASK", "MASKBITS", "DQ", "PSF")
+"""EXTNAMEs of images that go with the one of the galaxy, and do not show it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Image:
     """One band of a cutout as it is in the file, the bottom row first, and the cards that place it on the sky."""
@@ -50,7 +55,7 @@ class _Image:
         matrix = sky_matrix(self.cards) if str(self.cards.get("CTYPE1")).startswith("RA--") else None
         return matrix is not None and is_mirrored(matrix)
 
-    def seen_HW(self) -> NDArray[Any]:
+    def as_seen(self) -> NDArray[Any]:
         """Return the pixels, mirrored back where they are mirrored."""
         return self.pixels_HW[:, ::-1] if self.is_mirrored else self.pixels_HW
 
@@ -84,17 +89,19 @@ def read_cutout(
             _check_place(cards, ra, dec, input_size_pix=input_size_pix, max_offset_pix=max_offset_pix)
     _check_alike(images)
     scale = pixel_scale_arcsec(images[0].cards)
-    planes_CHW = np.stack([image.seen_HW() for image in images])[:, ::-1]
+    planes_CHW = np.stack([image.as_seen() for image in images])[:, ::-1]
     flux_HWC, flags, reason = crop_flux(planes_CHW, crop_pix=crop_pix, size_pix=size_pix, bands=bands)
     yield {"flags": int(flags), "reason": reason, "scale_arcsec": scale and scale * crop_pix / size_pix}, flux_HWC
 
 
 def _read_bands(path: str, bands: Sequence[str], file_bands: Sequence[str], size_pix: int) -> list[_Image]:
     with open_fits(Path(path)) as (file, images, common):
+        images = _science_images(images, bands)
         is_cube = len(image_shape(images[0])) > 2
-        images = (
-            images[:1] if is_cube or len(file_bands) == 1 else [hdu for hdu in images if len(image_shape(hdu)) == 2]
-        )
+        if is_cube or len(file_bands) == 1:
+            images = [_only_image(images)]
+        else:
+            images = [hdu for hdu in images if len(image_shape(hdu)) == 2]
         for hdu in images:
             _check_size(hdu, size_pix)
         names = _plane_names(images[0], file_bands) if is_cube else _extension_names(images, bands, file_bands)
@@ -129,6 +136,29 @@ def _check_alike(images: Sequence[_Image]) -> None:
             raise Unsuitable(
                 f"bands differ: {first_band} has {describe_matrix(first)}, {band} {describe_matrix(matrix)}"
             )
+
+
+def _science_images(images: Sequence[Hdu], bands: Sequence[str]) -> Sequence[Hdu]:
+    """Return the images that show the galaxy: by EXTNAME a band's, or SCI or IMAGE, or else not what goes with them."""
+    names = {band.casefold() for band in bands}
+    of_bands = [hdu for hdu in images if hdu.name.casefold() in names]
+    if of_bands:
+        return of_bands if len(bands) == 1 else images
+    found = [hdu for hdu in images if hdu.name.upper() in SCIENCE] or [
+        hdu for hdu in images if hdu.name.upper() not in COMPANIONS
+    ]
+    if not found:
+        raise Unsuitable(f"no image: the file has only {_show([hdu.name for hdu in images])}")
+    return found
+
+
+def _only_image(images: Sequence[Hdu]) -> Hdu:
+    """Return the first image; raise Unsuitable where another is of its shape, since nothing tells which is meant."""
+    rivals = [hdu for hdu in images if image_shape(hdu) == image_shape(images[0])]
+    if len(rivals) > 1:
+        shown = " and ".join(f"HDU {hdu.index} ({_show([hdu.name], 'no name')})" for hdu in rivals[:2])
+        raise Unsuitable(f"unknown image: {shown} are of one shape; EXTNAME = 'SCI' must say which one it is")
+    return images[0]
 
 
 def _check_place(cards: dict[str, Any], ra: float, dec: float, *, input_size_pix: int, max_offset_pix: float) -> None:
@@ -189,5 +219,5 @@ def _find(names: Sequence[str], band: str) -> int:
     return found[0]
 
 
-def _show(names: Sequence[str]) -> str:
-    return ", ".join(printable(name)[:20] for name in names if name) or "no named band"
+def _show(names: Sequence[str], nothing: str = "no named band") -> str:
+    return ", ".join(printable(name)[:20] for name in names if name) or nothing

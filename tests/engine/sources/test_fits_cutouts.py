@@ -96,6 +96,33 @@ def test_bands_in_extensions_are_found_by_name_in_any_order(tmp_path: Path) -> N
     assert read_one(tmp_path, written(*nameless)).reason == "missing band: the file has no named band, not z"
 
 
+@pytest.mark.parametrize("companion", ["INVVAR", "IVAR", "WEIGHT", "MASK", "PSF", "ivar"])
+@pytest.mark.parametrize("name", ["SCI", "IMAGE", None])
+def test_what_goes_with_the_image_is_not_taken_for_it(tmp_path: Path, companion: str, name: str | None) -> None:
+    cube, other = fits.ImageHDU(CUBE, name=name), fits.ImageHDU(CUBE * 100, name=companion)
+    for hdus in ((cube, other), (other, cube)):
+        cutout = read_one(tmp_path, written(*hdus), file_bands=("g", "r", "z"))
+        assert cutout.reason == ""
+        assert cutout.pixels is not None
+        assert np.array_equal(cutout.pixels, upright(2, 1, 0))
+    planes = [*(fits.ImageHDU(plane, name=name) for plane in CUBE), fits.ImageHDU(CUBE[0], name=companion)]
+    cutout = read_one(tmp_path, written(*planes), file_bands=("g", "r", "z"))
+    assert cutout.pixels is not None
+    assert np.array_equal(cutout.pixels, upright(2, 1, 0))
+    (tmp_path / "7-r.fits").write_bytes(written(other, fits.ImageHDU(CUBE[1], name="R")))
+    cutout = read_one(tmp_path, pattern="{object_id}-{band}.fits", bands=("r",))
+    assert cutout.pixels is not None
+    assert np.array_equal(cutout.pixels, upright(1))
+
+
+def test_two_images_of_which_none_is_said_to_be_the_galaxy_are_both_named(tmp_path: Path) -> None:
+    hdus = [fits.ImageHDU(CUBE), fits.ImageHDU(CUBE, name="MODEL")]
+    reason = read_one(tmp_path, written(*hdus), file_bands=("g", "r", "z")).reason
+    assert reason.startswith("unknown image: HDU 1 (no name) and HDU 2 (MODEL) are of one shape; EXTNAME = 'SCI'")
+    alone = written(fits.ImageHDU(CUBE, name="INVVAR"))
+    assert read_one(tmp_path, alone, file_bands=("g", "r", "z")).reason == "no image: the file has only INVVAR"
+
+
 def test_a_file_a_band_is_read_by_its_name(tmp_path: Path) -> None:
     for plane, band in enumerate("grz"):
         (tmp_path / f"7-{band}.fits").write_bytes(image_bytes(CUBE[plane]))
