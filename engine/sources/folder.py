@@ -13,6 +13,7 @@ import pyarrow as pa
 from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.sources import Cutout
+from skymetal.engine.sources.fits_cutouts import require_folder
 from skymetal.engine.sources.pattern import FilePattern
 from skymetal.engine.sources.pictures import Unsuitable, decode_picture, read_regular_file
 from skymetal.engine.sources.tar import open_tar
@@ -58,10 +59,16 @@ class FolderSource:
         )
 
     def read(self, targets: pa.Table) -> Iterator[Cutout]:
-        """Yield one cutout a target; a file that is missing or bad gives its reason."""
+        """Yield one cutout a target; a file that is missing or bad gives its reason.
+
+        Raises OSError where the folder or archive is not there, or no more: that is no galaxy's fault.
+        """
         with self._open() as files:
             for name in FilePattern(self.pattern).names(targets):
-                yield self._read_one(name, files.read)
+                cutout = self._read_one(name, files.read)
+                if files.is_folder and cutout.reason.startswith("no such file"):
+                    require_folder(self.folder)
+                yield cutout
 
     def _read_one(self, name: str | None, read: Callable[[str], bytes]) -> Cutout:
         if name is None:
@@ -83,19 +90,21 @@ class FolderSource:
         """Open the folder or archive. That it has vanished is no galaxy's fault, and raises OSError."""
         if Path(self.folder).is_dir():
             yield _Files(
+                is_folder=True,
                 has=lambda name: os.path.exists(f"{self.folder}/{name}"),
                 read=lambda name: read_regular_file(f"{self.folder}/{name}"),
                 example=lambda: min((printable(entry.name) for entry in os.scandir(self.folder)), default=""),
             )
         else:
             with open_tar(self.folder) as archive:
-                yield _Files(has=archive.__contains__, read=archive.read, example=archive.first_name)
+                yield _Files(is_folder=False, has=archive.__contains__, read=archive.read, example=archive.first_name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Files:
     """What a folder and an archive have in common."""
 
+    is_folder: bool
     has: Callable[[str], bool]
     read: Callable[[str], bytes]
     example: Callable[[], str]

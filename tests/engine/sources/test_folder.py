@@ -119,6 +119,24 @@ def test_a_folder_that_vanishes_is_no_galaxys_fault(tmp_path: Path) -> None:
         read(source(tmp_path / "unmounted"), 7)
 
 
+def test_a_folder_that_is_unmounted_in_the_middle_is_no_galaxys_fault(tmp_path: Path) -> None:
+    mount = tmp_path / "images"
+    mount.mkdir()
+    (mount / "7.jpg").write_bytes(picture())
+    assert read(source(mount), 8, 7)[0].reason == "no such file"
+    for is_mount_point_left, match in ((False, "cannot be read on this machine"), (True, "is empty on this machine")):
+        cutouts = source(mount).read(pa.table({"object_id": [7, 7, 8]}))
+        assert next(cutouts).reason == ""
+        mount.rename(tmp_path / "unmounted")
+        if is_mount_point_left:
+            mount.mkdir()
+        with pytest.raises(OSError, match=match):
+            next(cutouts)
+        if is_mount_point_left:
+            mount.rmdir()
+        (tmp_path / "unmounted").rename(mount)
+
+
 def test_a_compressed_archive_is_refused_with_what_to_do(tmp_path: Path) -> None:
     for mode, name, kind in (("w:gz", "a.tar.gz", "gzip"), ("w:bz2", "a.tar", "bzip2"), ("w:xz", "a.txz", "xz")):
         with tarfile.open(tmp_path / name, mode) as archive:
