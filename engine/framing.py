@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,10 @@ from skymetal.catalogs.errors import InputError
 
 PETRO5 = "petro5"
 FIXED = "fixed"
+R90 = "petroR90_r"
 BOX_PER_R90 = 5.05
 """The side of the box in petroR90_r that Wu & Boada (2019, section 2.2) cut out."""
+SCALE_TOLERANCE = 0.01
 MIN_SHARE = 0.5
 """A pixel has data where at least this share of its area has."""
 
@@ -45,24 +46,46 @@ class Framing:
     def __str__(self) -> str:
         return PETRO5 if self.pixel_scale_arcsec is None else f"{self.pixel_scale_arcsec:g} arcsec/pixel"
 
-    def check_columns(self, names: Iterable[str]) -> None:
-        """Raise InputError where the rule needs a size that the target list does not have."""
-        if self.size_rule == PETRO5 and "petroR90_r" not in names:
+    def check_columns(self, schema: pa.Schema, *, must_exist: bool = True) -> None:
+        """Raise InputError where the rule needs a size that the target list does not have, or has not as a number.
+
+        must_exist is false for ready-made images: without sizes their scale is unknown, and no more than that.
+        """
+        if self.size_rule != PETRO5:
+            return
+        if R90 not in schema.names:
+            if not must_exist:
+                return
             raise InputError(
-                "[images] size_rule = 'petro5' needs the column petroR90_r, which the target list lacks; "
+                f"[images] size_rule = 'petro5' needs the column {R90}, which the target list lacks; "
                 "map it in [targets] columns, or give size_rule = 'fixed' and pixel_scale_arcsec"
+            )
+        kind = schema.field(R90).type
+        is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        if not (is_number or pa.types.is_null(kind)):
+            raise InputError(
+                f"[images] size_rule = 'petro5' needs {R90} in arcsec, but its column is of type {kind}; see that the "
+                "survey table has nothing but numbers there and select again in another [job] run_dir, or give "
+                "size_rule = 'fixed' and pixel_scale_arcsec"
             )
 
     def pixel_scales(self, targets: pa.Table) -> NDArray[np.float64]:
         """Return the arcsec a pixel of every row's cutout, (N,); NaN where the rule gives none."""
         if self.pixel_scale_arcsec is not None:
             return np.full(targets.num_rows, self.pixel_scale_arcsec)
-        if "petroR90_r" not in targets.column_names:
+        if R90 not in targets.column_names:
             return np.full(targets.num_rows, np.nan)
-        r90_N = targets["petroR90_r"].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        r90_N = targets[R90].cast(pa.float64()).to_numpy(zero_copy_only=False)
         with np.errstate(invalid="ignore"):
             scale_N = BOX_PER_R90 * r90_N / self.size_pix
             return np.where((scale_N > 0) & np.isfinite(scale_N), scale_N, np.nan)
+
+
+def wrong_scale(told: float | None, *, expected: float) -> str:
+    """Return a reason where the image itself tells another scale than the size rule gives."""
+    if told is None or np.isnan(expected) or abs(told / expected - 1) <= SCALE_TOLERANCE:
+        return ""
+    return f"wrong scale: {told:.4g} arcsec/pixel by its WCS, {expected:.4g} by the size rule"
 
 
 def resample(

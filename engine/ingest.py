@@ -17,25 +17,22 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.kept import refuse_damaged_list
 from skymetal.catalogs.selection.settings import LEGACY
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.framing import Framing
+from skymetal.engine.framing import Framing, wrong_scale
 from skymetal.engine.images import SDSS_JPEG, SERVICES, ImageSettings, make_source
 from skymetal.engine.quality import inspect_pixels
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.sources import ImageSource
 from skymetal.engine.store import STORE, CutoutStore
+from skymetal.engine.trial import refuse_unlike_images
 
 WORKER_BYTES = 400 << 20
 """What a worker process holds without any image: Python, Dask, Arrow, astropy."""
 LIKELY_COMPRESSION = 4
 """No survey's pictures were seen to compress better: what would not even then fit is refused at once."""
 ROWS_INSPECTED_AT_ONCE = 64
-NUM_TRIED = 32
-MIN_ALIKE = 4
-NOT_FOUND = ("no such", "outside", "no file name")
-SCALE_TOLERANCE = 0.01
 DECODER_BYTES = 600 << 20
 """What the decoder's process holds while it cuts from three bricks of 3600 × 3600 pixels; it is killed at 4 GiB."""
 SHARDS_IN_MEMORY = 3
@@ -70,9 +67,11 @@ class IngestPlan:
 
     def check(self) -> None:
         """Raise InputError, before any work, where the source cannot serve or the disk cannot hold the store."""
+        open_folder(self.store.folder.path)  # no file may be in its place
+        self.framing.check_columns(self.targets.schema, must_exist=False)
         self.source.check(self.targets)
         if self.is_local and not self.store.done_blocks():
-            self._try_first_images()
+            refuse_unlike_images(self.source, self.targets, self.framing)
         free = self.free_bytes()
         needed = len(self.missing_blocks()) * self.store.layout.shard_bytes // LIKELY_COMPRESSION
         if needed > free:
@@ -80,17 +79,6 @@ class IngestPlan:
                 f"the cutout store {self.store.folder} needs about {needed / 1e6:.0f} MB, but "
                 f"{free / 1e6:.0f} MB are free there; "
                 "name a [job] run_dir on a larger disk, or lower [images] size_pix"
-            )
-
-    def _try_first_images(self) -> None:
-        """Raise InputError where the first images are all refused for one reason: it is the job's, not theirs."""
-        cutouts = self.source.read(self.targets.read(0, min(NUM_TRIED, self.targets.num_rows)))
-        found = [cutout for cutout in cutouts if not cutout.reason.startswith(NOT_FOUND)]
-        kinds = {cutout.reason.split(":")[0] for cutout in found}
-        if len(found) >= MIN_ALIKE and len(kinds) == 1 and "" not in kinds:
-            raise InputError(
-                f"[images] none of the first {len(found)} images can be used, such as {found[0].source!r}: "
-                f"{found[0].reason}; say what the images are, or mend them"
             )
 
     def missing_blocks(self) -> list[int]:
@@ -153,7 +141,7 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
     flags_N = np.zeros(stop - start, np.int32)
     sources, reasons = [], []
     for row, cutout in zip(range(stop - start), plan.source.read(targets), strict=True):
-        reason = cutout.reason or _wrong_scale(cutout.pixel_scale_arcsec, expected=scale_N[row])
+        reason = cutout.reason or wrong_scale(cutout.pixel_scale_arcsec, expected=scale_N[row])
         if not reason:
             images_NHWC[row] = cutout.pixels
         if cutout.pixel_scale_arcsec is not None:
@@ -178,13 +166,6 @@ def ingest_block(plan: IngestPlan, index: int) -> ShardReceipt:
         }
     )
     return _receipt(index, plan.store.write_block(index, images_NHWC, rows))
-
-
-def _wrong_scale(told: float | None, *, expected: float) -> str:
-    """Return a reason where the image itself tells another scale than the size rule gives."""
-    if told is None or np.isnan(expected) or abs(told / expected - 1) <= SCALE_TOLERANCE:
-        return ""
-    return f"wrong scale: {told:.4g} arcsec/pixel by its WCS, {expected:.4g} by the size rule"
 
 
 def _inspect(

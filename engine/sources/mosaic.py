@@ -48,7 +48,7 @@ class MosaicSource:
                 "[images] source = 'mosaic' finds galaxies by position, and the target list has none; "
                 "map ra and dec in [targets] columns"
             )
-        self.framing.check_columns(targets.column_names)
+        self.framing.check_columns(targets.schema)
         if len(self.bands) > 1 and BAND not in self.pattern:
             raise InputError(
                 f"[images] pattern must contain {BAND}, which stands for {', '.join(self.bands)}, got {self.pattern!r}"

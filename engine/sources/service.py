@@ -141,7 +141,7 @@ class ServiceSource:
                 f"[images] source = {self.service!r} needs the columns ra and dec, which the target list lacks; "
                 "map them in [targets] columns"
             )
-        self.framing.check_columns(targets.column_names)
+        self.framing.check_columns(targets.schema)
         rule = {"service": self.service, "url": self._address, "size_pix": self.framing.size_pix}
         if self.service == LEGACY:
             rule["layer"] = self.layer

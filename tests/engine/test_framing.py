@@ -16,12 +16,22 @@ def test_petro5_is_a_box_of_5_05_petrosian_radii() -> None:
     assert np.isnan(scales[1:]).all()
     assert np.isnan(rule.pixel_scales(pa.table({"object_id": [1, 2]}))).all()
     with pytest.raises(InputError, match="needs the column petroR90_r"):
-        rule.check_columns(["object_id", "ra", "dec"])
+        rule.check_columns(pa.schema([("ra", pa.float64())]))
+    rule.check_columns(pa.schema([("ra", pa.float64())]), must_exist=False)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.bool_(), pa.binary()])
+def test_a_size_that_is_no_number_is_refused_by_its_type(kind: pa.DataType) -> None:
+    rule = Framing(size_pix=128, size_rule="petro5")
+    with pytest.raises(InputError, match=f"needs petroR90_r in arcsec, but its column is of type {kind}; see that"):
+        rule.check_columns(pa.schema([("petroR90_r", kind)]), must_exist=False)
+    for number in (pa.int16(), pa.uint64(), pa.float32(), pa.decimal128(5, 2), pa.null()):
+        rule.check_columns(pa.schema([("petroR90_r", number)]))
 
 
 def test_a_fixed_scale_is_the_same_for_all_and_needs_no_column() -> None:
     rule = Framing(size_pix=64, size_rule="fixed", pixel_scale_arcsec=0.262)
-    rule.check_columns(["object_id"])
+    rule.check_columns(pa.schema([("object_id", pa.int64()), ("petroR90_r", pa.string())]))
     assert rule.pixel_scales(pa.table({"object_id": [1, 2]})).tolist() == [0.262, 0.262]
     assert str(rule) == "0.262 arcsec/pixel"
 

@@ -16,7 +16,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.selection.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder
-from skymetal.catalogs.targets import TargetList
+from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.ingest import IngestPlan, ingest_block, make_ingest_plan, quarantined
 from skymetal.engine.sources import Cutout, ImageSource
@@ -166,9 +166,25 @@ def test_a_store_that_cannot_fit_the_disk_is_refused_before_any_work(
 
 def test_images_that_are_all_of_another_size_are_refused_before_any_work(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, size_pix=24)
-    with pytest.raises(InputError, match=r"none of the first 10 images can be used, such as '1\.png': wrong size"):
+    with pytest.raises(InputError, match=r"none of 10 images from all over the list .*, such as '1\.png': wrong size"):
         plan.check()
     assert not plan.store.folder.exists()
+
+
+def test_a_size_that_is_no_number_is_refused_before_any_work(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    table = pa.table({"object_id": [1, 2], "petroR90_r": ["5", "abc"]})
+    targets = write_targets(Folder(tmp_path), "text.parquet", table, selection={"survey": "sdss"})
+    with pytest.raises(InputError, match="needs petroR90_r in arcsec, but its column is of type string"):
+        replace(plan, targets=targets).check()
+
+
+def test_a_file_in_the_place_of_the_store_is_refused_before_any_work(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path)
+    (tmp_path / "store.zarr").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"store\.zarr cannot be a folder"):
+        plan.check()
+    assert plan.missing_blocks() == [0, 1, 2]
 
 
 def test_an_image_that_tells_another_scale_than_the_rule_is_quarantined(tmp_path: Path) -> None:
