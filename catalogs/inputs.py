@@ -21,7 +21,7 @@ def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any]) -> str:
     if not run_dir.put_if_absent(name, record):
         try:
             before = json.loads(run_dir.read(name))
-        except ValueError as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise RuntimeError(f"{run_dir}/{name} is damaged; delete it and run the same command again") from error
         refuse_other_inputs(before, inputs, where=f"{run_dir} began `{step}`")
     return digest(record)

@@ -107,6 +107,8 @@ def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:
 def _store_path(path: Path) -> Path:
     if path.is_file():
         raise InputError(f"{path} is a file; name a run directory, or the store in it")
+    if (path / STORE).exists() and not (path / STORE).is_dir():
+        raise InputError(f"{path / STORE} is no folder, but the cutout store has its place there; move it away")
     return path / STORE if (path / STORE).is_dir() else path
 
 

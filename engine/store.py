@@ -95,8 +95,8 @@ class CutoutStore:
             if content["digest"] == self._digest(digests):
                 return digests
             reason = "its digest is not that of its receipts"
-        except (KeyError, TypeError, ValueError) as error:
-            reason = repr(error)
+        except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+            reason = first_line(error)
         message = f"{self.folder}/{MANIFEST} is damaged ({reason}); {REMEDY}"
         raise RuntimeError(message)
 
@@ -244,8 +244,8 @@ def open_store(path: Path) -> CutoutStore:
         store = CutoutStore(folder, StoreLayout.from_json(attributes))
     except FileNotFoundError:
         raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise InputError(f"{path} is not a skymetal cutout store of this version ({error})") from error
+    except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+        raise InputError(f"{path} is not a skymetal cutout store of this version ({first_line(error)})") from error
     if not store.is_finished:
         raise InputError(f"the cutout store {path} is not finished; run `skymetal ingest` again, it resumes")
     return store

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from skymetal.catalogs.flags import Flag
-from skymetal.engine.store import CutoutStore, shard_name
+from skymetal.engine.store import REMEDY, CutoutStore, shard_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +56,9 @@ def count_galaxies(store: CutoutStore) -> StoreCounts:
 
 
 def summarise_store(store: CutoutStore) -> dict[str, str]:
-    """Return what a person asks of a finished store, name by name."""
+    """Return what a person asks of a finished store, name by name; raise RuntimeError where a file of it is lost."""
     counts, spec, layout = count_galaxies(store), store.image_spec, store.layout
-    on_disk = sum(store.folder.size(shard_name(index)) for index in range(store.num_blocks))
+    on_disk = sum(_bytes_on_disk(store, index) for index in range(store.num_blocks))
     ratio = store.num_targets * spec.cutout_bytes / on_disk
     return {
         "galaxies": f"{counts.num_targets} = {counts.num_stored} stored + {counts.num_quarantined} quarantined",
@@ -72,3 +73,17 @@ def summarise_store(store: CutoutStore) -> dict[str, str]:
         "on disk": f"{on_disk / 1e6:.1f} MB, {ratio:.2f} times smaller than the pixels",
         "digest": store.digest,
     }
+
+
+def _bytes_on_disk(store: CutoutStore, index: int) -> int:
+    """Return the size of a shard's file, looking no further; a pipe, a folder or a device in its place has none."""
+    path = store.folder.path / shard_name(index)
+    try:
+        status = path.stat()
+        what = "" if stat.S_ISREG(status.st_mode) else "not a regular file"
+        what = what or ("" if 0 < status.st_size <= store.layout.max_file_bytes else f"of {status.st_size} bytes")
+    except OSError as error:
+        what = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({error.strerror})"
+    if what:
+        raise RuntimeError(f"shard {path} is {what}; {REMEDY}")
+    return status.st_size

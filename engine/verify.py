@@ -47,7 +47,7 @@ def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
         if folder.exists("receipts"):
             raise RuntimeError(f"{path}/{GROUP_METADATA} is missing; {_REPAIR_METADATA}") from None
         raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise RuntimeError(
             f"{path}/{GROUP_METADATA} is damaged, or another version's ({first_line(error)}); {_REPAIR_METADATA}"
         ) from error
@@ -122,7 +122,7 @@ def _verify_metadata(store: CutoutStore) -> list[Damage]:
     try:
         content = json.loads(store.folder.read(MANIFEST))
         expected = {str(name): str(value) for name, value in content["metadata"].items()}
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         return [Damage(file=MANIFEST, what=f"damaged: {first_line(error)}")]
     damages = []
     for name, value in expected.items():
@@ -145,7 +145,7 @@ def _layout_is_known(store: CutoutStore) -> bool:
     try:
         expected = json.loads(store.folder.read(MANIFEST))["metadata"][GROUP_METADATA]
         return bool(digest(array_metadata(store.layout)[GROUP_METADATA]) == expected)
-    except (OSError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return False
 
 

@@ -24,3 +24,10 @@ def test_other_inputs_are_refused_by_name(folder: Folder) -> None:
 def test_steps_do_not_share_their_inputs(folder: Folder) -> None:
     claim_inputs(folder, "score", {"views": 8})
     claim_inputs(folder, "train", {"views": 4})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 200_000])
+def test_a_damaged_record_is_named(folder: Folder, content: bytes) -> None:
+    folder.write("inputs/score.json", content)
+    with pytest.raises(RuntimeError, match=r"inputs/score\.json is damaged; delete it and run the same command again"):
+        claim_inputs(folder, "score", {"views": 8})

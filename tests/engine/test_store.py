@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -47,6 +48,22 @@ def test_an_empty_manifest_or_receipt_is_named(folder: Folder, name: str) -> Non
     store = open_store(folder.path)
     with pytest.raises(RuntimeError, match=rf"{name} is .*damaged \(.*\); `skymetal store repair` makes it again"):
         store.read_block(1)
+
+
+def test_brackets_beyond_any_depth_are_damage(folder: Folder) -> None:
+    fill(folder)
+    clean = folder.read("zarr.json")
+    folder.write("manifest.json", b"[" * 200_000)
+    with pytest.raises(RuntimeError, match=r"manifest\.json is damaged \(.*\); `skymetal store repair` makes it again"):
+        open_store(folder.path).read_block(1)
+    folder.write("zarr.json", b"[" * 200_000)
+    with pytest.raises(InputError, match="is not a skymetal cutout store of this version"):
+        open_store(folder.path)
+    folder.write("zarr.json", clean)
+    folder.remove("manifest.json")
+    os.mkfifo(folder.path / "manifest.json")
+    with pytest.raises(RuntimeError, match=r"manifest\.json is damaged \(.* is not a regular file\)"):
+        open_store(folder.path).read_block(1)
 
 
 def test_a_flipped_bit_in_a_receipt_is_never_silent(folder: Folder) -> None:

@@ -37,6 +37,19 @@ def test_a_whole_store_has_no_damage_and_every_galaxy_is_looked_at(whole: Path) 
     assert not any(damage for _, damage in found)
 
 
+@pytest.mark.parametrize("content", [b"[" * 200_000, b'{"metadata":' * 100_000])
+def test_brackets_beyond_any_depth_are_damage(folder: Folder, content: bytes) -> None:
+    store = fill(folder)
+    folder.write("manifest.json", content)
+    (damage,) = damages(open_damaged_store(folder.path, None))
+    assert damage.file == "manifest.json"
+    assert damage.what.startswith("damaged: ")
+    folder.write("zarr.json", content)
+    assert {damage.file for damage in damages(store)} == {"manifest.json"}
+    with pytest.raises(RuntimeError, match=r"zarr\.json is damaged"):
+        open_damaged_store(folder.path, None)
+
+
 def flip(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
     data = bytearray(folder.read(name))
     data[rng.integers(len(data))] ^= 1 << rng.integers(8)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from support.stores import fill
+
+from skymetal.catalogs.storage import Folder
+from skymetal.deploy.cli import main
+from skymetal.engine.store import shard_name
+
+
+def test_info_tells_what_is_in_a_store(tmp_path: Path) -> None:
+    fill(Folder(tmp_path / "store.zarr"))
+    result = CliRunner().invoke(main, ["store", "info", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "20 = 19 stored + 1 quarantined" in result.output
+
+
+def test_info_of_a_store_that_lost_a_shard_is_one_sentence(tmp_path: Path) -> None:
+    store = fill(Folder(tmp_path / "store.zarr"))
+    store.folder.remove(shard_name(1))
+    result = CliRunner().invoke(main, ["store", "info", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output == (
+        f"skymetal: shard {store.folder}/{shard_name(1)} is missing; `skymetal store repair` makes it again\n"
+    )
+
+
+@pytest.mark.parametrize("verb", ["info", "verify"])
+def test_a_file_in_the_place_of_the_store_is_refused_in_one_line(tmp_path: Path, verb: str) -> None:
+    (tmp_path / "store.zarr").write_bytes(b"x")
+    result = CliRunner().invoke(main, ["store", verb, str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.output == (
+        f"skymetal: {tmp_path}/store.zarr is no folder, but the cutout store has its place there; move it away\n"
+    )
