@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from skymetal.catalogs.errors import InputError, did_you_mean
+from skymetal.catalogs.errors import InputError, did_you_mean, first_line
 from skymetal.catalogs.publish import CatalogSettings
 from skymetal.catalogs.selection.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
@@ -70,9 +70,9 @@ def read_job(path: Path, assignments: Iterable[str] = ()) -> Job:
     if not path.is_file():
         raise InputError(f"job file {path} does not exist; check the path, or see the examples folder")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"job file {path} is not valid TOML: {error}") from error
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"job file {path} is not valid TOML: {_complaint(error)}") from error
     sections = {f.name: typing.get_type_hints(Job)[f.name] for f in dataclasses.fields(Job)}
     values = _resolved_paths(content, sections, path.absolute().parent)
     for name, key, value in map(_parse_assignment, assignments):
@@ -102,6 +102,8 @@ def _section(name: str, cls: type[Section], values: Mapping[str, Any]) -> Sectio
 def _typed(where: str, value: Any, hint: Any) -> Any:
     """Return the value as its field wants it: a list becomes a tuple, an integer may stand for a float."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise InputError(f"{where} must be {_describe(options)}, got a whole number beyond 2^63")
     for option in options:
         if option is float and type(value) in (int, float):
             return float(value)
@@ -141,6 +143,13 @@ def _parse_assignment(text: str) -> tuple[str, str, Any]:
         return section, key, tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
         return section, key, raw.strip()  # a bare word or path needs no quotes on the command line
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--set {target.strip()} has no valid TOML value: {_complaint(error)}") from error
+
+
+def _complaint(error: Exception) -> str:
+    """Return what is wrong with a TOML text; Python's own limits are told in no more words than a user needs."""
+    return "it is nested too deeply" if isinstance(error, RecursionError) else first_line(error).partition(";")[0]
 
 
 def _resolved_paths(content: dict[str, Any], sections: Mapping[str, Any], base: Path) -> dict[str, Any]:

@@ -94,6 +94,33 @@ def test_a_wrong_job_is_refused_by_section_key_and_value(tmp_path: Path, line: s
         read_job(write(tmp_path, JOB + line))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (JOB + "size_pix = 1" + "0" * 5000, r"is not valid TOML: Exceeds the limit \(4300 digits\) for integer"),
+        ("a = " + "[" * 100_000, "is not valid TOML: it is nested too deeply"),
+        (JOB + "pixel_scale_arcsec = 1" + "0" * 400, "pixel_scale_arcsec must be a number, got a whole number beyond"),
+        (JOB + "size_pix = 0x1" + "0" * 5000, r"size_pix must be a whole number, got a whole number beyond 2\^63"),
+    ],
+)
+def test_numbers_and_brackets_beyond_any_bound_are_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read_job(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 5000, "[" * 100_000])
+def test_an_assignment_beyond_any_bound_is_one_sentence(tmp_path: Path, value: str) -> None:
+    with pytest.raises(InputError, match=r"--set images\.size_pix has no valid TOML value: (Exceeds|it is nested)"):
+        read_job(write(tmp_path), [f"images.size_pix={value}"])
+
+
+def test_a_job_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_bytes(b"\xef\xbb\xbf" + JOB.encode())
+    assert read_job(tmp_path / "job.toml").targets.survey == "sdss"
+
+
 def test_a_missing_key_or_file_says_what_to_add(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"\[job\] run_dir is missing; add it .* --set job.run_dir=…"):
         read_job(write(tmp_path, "[targets]\nsurvey = 'simulated'\n"))
