@@ -29,7 +29,6 @@ from skymetal.engine.decoding.wcs import (
 from skymetal.engine.flux import crop_flux
 from skymetal.engine.footprint import separation_arcsec
 
-
 SCIENCE = ("SCI", "IMAGE")
 COMPANIONS = ("INVVAR", "IVAR", "WEIGHT", "WHT", "VAR", "ERR", "MASK", "MASKBITS", "DQ", "PSF")
 """EXTNAMEs of images that go with the one of the galaxy, and do not show it."""
