@@ -86,13 +86,26 @@ class Pacer:
         """Count a galaxy that could not be had for a reason that is the service's."""
         with self._state() as state:
             state.num_failures += 1
-            # ASCII, since the record has a fixed length and JSON writes any other character as six.
-            state.reason = printable(reason).encode("ascii", errors="replace").decode()[:100]
+            state.reason = _short(reason)
 
     def succeeded(self) -> None:
-        """Count a galaxy that was answered: whatever failed before, the service is up."""
+        """Count a galaxy that was given: whatever failed before, the service is up, and was asked rightly."""
+        with self._state() as state:
+            state.num_failures = state.num_declined = 0
+            state.has_given = True
+
+    def declined(self, reason: str) -> None:
+        """Count a galaxy that the service says it does not have: it is up, but until it gives one perhaps not it."""
         with self._state() as state:
             state.num_failures = 0
+            if not state.has_given:
+                state.num_declined += 1
+                state.reason = _short(reason)
+
+    def num_declined(self) -> tuple[int, str]:
+        """Return how many galaxies were declined, and the last reason, where none was ever given; 0 where one was."""
+        with self._state() as state:
+            return state.num_declined, state.reason
 
     def check(self, num_failures: int = NUM_FAILURES) -> None:
         """Raise ServiceDown where so many galaxies in a row have failed."""
@@ -109,7 +122,7 @@ class Pacer:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._state() as state:
-                state.num_failures = 0
+                state.num_failures = state.num_declined = 0
         except OSError as error:
             raise InputError(
                 f"{self.path} cannot be locked and written ({error.strerror}), but the workers share their request "
@@ -144,7 +157,14 @@ class _State:
     """When the last request started."""
     held_until: float = 0.0
     num_failures: int = 0
+    num_declined: int = 0
+    has_given: bool = False
     reason: str = ""
+
+
+def _short(reason: str) -> str:
+    """Return a reason in ASCII, since the record has a fixed length and JSON writes any other character as six."""
+    return printable(reason).encode("ascii", errors="replace").decode()[:100]
 
 
 def _encode(state: _State) -> bytes:
@@ -159,7 +179,9 @@ def _decode(record: bytes, requests_per_second: float) -> _State:
         values = json.loads(record)
         state = _State(**{field.name: values[field.name] for field in fields(_State)})
         times = (float(state.next_turn), float(state.started), float(state.held_until))
-        is_sound = all(map(isfinite, times)) and isinstance(state.num_failures, int) and isinstance(state.reason, str)
+        counts = (state.num_failures, state.num_declined)
+        is_sound = all(map(isfinite, times)) and all(isinstance(count, int) for count in counts)
+        is_sound = is_sound and isinstance(state.has_given, bool) and isinstance(state.reason, str)
     except (ValueError, TypeError, KeyError):
         is_sound = False
     interval = 1 / requests_per_second

@@ -70,6 +70,7 @@ class Desk:
                 yield ahead.popleft().result()
             if self._has_failed:
                 self._check(1)  # galaxies that fell to an outage must not be recorded as quarantined
+            self._check_address()
         finally:
             self._stopping.set()
             pool.shutdown(cancel_futures=True)
@@ -78,7 +79,10 @@ class Desk:
         try:
             if wish.reason:
                 raise Unsuitable(wish.reason)
-            data = self.kept.read(wish.object_id, wish.url, max_bytes=self.limits.max_bytes) or self._fetch(wish)
+            data = self.kept.read(wish.object_id, wish.url, max_bytes=self.limits.max_bytes)
+            if data and not self._answered_url:
+                self.pacer.succeeded()  # in an earlier run; those it does not have are few
+            data = data or self._fetch(wish)
             self._answered_url = wish.url
             return self.make(data, self.kept.folder.path / self.kept.name(wish.object_id), wish)
         except (Unsuitable, FetchFailed) as error:
@@ -86,6 +90,7 @@ class Desk:
 
     def _fetch(self, wish: Wish) -> bytes:
         self._check(NUM_FAILURES)
+        self._check_address()
         try:
             data = self._ask(wish.url)
         except FetchFailed as failure:
@@ -107,10 +112,12 @@ class Desk:
 
     def _count(self, failure: FetchFailed | None) -> None:
         self._has_failed = failure is not None and _is_outage(failure)
-        if failure is not None and failure.status not in _ANSWERS:
-            self.pacer.failed(failure.reason)
-        else:
+        if failure is None:
             self.pacer.succeeded()
+        elif failure.status in _ANSWERS:
+            self.pacer.declined(failure.reason)
+        else:
+            self.pacer.failed(failure.reason)
 
     def _check(self, num_failures: int) -> None:
         """Raise ServiceDown where so many galaxies in a row have failed, unless the service is found to be up."""
@@ -119,6 +126,15 @@ class Desk:
         except ServiceDown:
             if not self._is_up():
                 raise
+
+    def _check_address(self) -> None:
+        """Raise ServiceDown where twenty galaxies were declined before any was given: it is not what we take it for."""
+        count, reason = self.pacer.num_declined()
+        if count >= NUM_FAILURES:
+            raise ServiceDown(
+                f"{self.pacer.host} answered {reason!r} for each of the first {count} galaxies; check [images] "
+                "service_url and, for the Legacy Surveys, layer"
+            )
 
     def _is_up(self) -> bool:
         """Ask again for a galaxy that was answered: those left of a shard begun before may all fail for ever."""

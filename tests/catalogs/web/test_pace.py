@@ -140,7 +140,7 @@ def test_turns_so_far_ahead_that_the_file_would_look_damaged_are_not_taken(tmp_p
     before = own.path.read_bytes()
     own.check()
     assert MAX_AHEAD_S / 2 < json.loads(before)["next_turn"] - time.time() <= MAX_AHEAD_S + 1000
-    own.succeeded()
+    own.reset()
     assert own.path.read_bytes() == before, "the file was taken for damaged"
 
 
@@ -151,11 +151,16 @@ def test_turns_so_far_ahead_that_the_file_would_look_damaged_are_not_taken(tmp_p
         b"junk",
         b"[]",
         b"\xff" * 5000,
-        b'{"next_turn": NaN, "started": 0, "held_until": 0, "num_failures": 0, "reason": ""}',
-        b'{"next_turn": 1e18, "started": 0, "held_until": 0, "num_failures": 0, "reason": ""}',
-        b'{"next_turn": 0, "started": 9e9, "held_until": 0, "num_failures": 0, "reason": ""}',
-        b'{"next_turn": 0, "started": 0, "held_until": 9e9, "num_failures": 0, "reason": ""}',
-        b'{"next_turn": 0, "started": 0, "held_until": 0, "num_failures": "many", "reason": ""}',
+        b'{"next_turn": NaN, "started": 0, "held_until": 0, "num_failures": 0, "reason": "", '
+        b'"num_declined": 0, "has_given": false}',
+        b'{"next_turn": 1e18, "started": 0, "held_until": 0, "num_failures": 0, "reason": "", '
+        b'"num_declined": 0, "has_given": false}',
+        b'{"next_turn": 0, "started": 9e9, "held_until": 0, "num_failures": 0, "reason": "", '
+        b'"num_declined": 0, "has_given": false}',
+        b'{"next_turn": 0, "started": 0, "held_until": 9e9, "num_failures": 0, "reason": "", '
+        b'"num_declined": 0, "has_given": false}',
+        b'{"next_turn": 0, "started": 0, "held_until": 0, "num_failures": "many", "reason": "", '
+        b'"num_declined": 0, "has_given": false}',
         b'{"next_turn": "x", "started": 0}',
     ],
 )
@@ -201,6 +206,20 @@ def test_many_failures_in_a_row_mean_that_the_service_is_down(tmp_path: Path) ->
     pacer(tmp_path, host="other.example").check()
     own.reset()
     own.check()
+
+
+def test_galaxies_that_are_declined_count_until_one_was_given(tmp_path: Path) -> None:
+    own = pacer(tmp_path)
+    for count in range(1, 4):
+        own.declined("HTTP 404: not found")
+        assert pacer(tmp_path).num_declined() == (count, "HTTP 404: not found")
+    own.reset()
+    assert own.num_declined()[0] == 0
+    own.succeeded()
+    own.declined("HTTP 404: not found")
+    own.reset()
+    own.declined("HTTP 404: not found")
+    assert own.num_declined()[0] == 0
 
 
 @pytest.mark.parametrize("reason", ["not HTTP: " + "é" * 80, "\U0001f300" * 99, "\0" * 99, "\\" * 99, '"' * 99])

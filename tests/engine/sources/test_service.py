@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -409,8 +410,36 @@ def test_an_outage_in_the_last_galaxies_of_a_shard_is_one_too(tmp_path: Path, co
 
 
 def test_galaxies_that_the_service_does_not_have_are_no_outage(tmp_path: Path) -> None:
+    targets = make_targets(3 * NUM_FAILURES + 1)
+    with start_server(tmp_path / "log", faults={}) as url:
+        read_all(tmp_path, make_source(tmp_path, url), targets.slice(0, 1))
+        port = urlsplit(url).port
+    for first in (0, 1):  # what was given before is kept, or in another shard
+        with start_server(tmp_path / "log", faults={"missing": 1.0}, port=port) as url:
+            cutouts = read_all(tmp_path, make_source(tmp_path, url, limits=ONE_TRY), targets.slice(first))
+        assert [cutout.reason for cutout in cutouts[1 - first :]] == ["HTTP 404: not found"] * 3 * NUM_FAILURES
+
+
+@pytest.mark.parametrize("count", [NUM_FAILURES, 3 * NUM_FAILURES])
+def test_a_service_that_has_none_of_the_first_galaxies_is_the_wrong_address(tmp_path: Path, count: int) -> None:
+    targets = make_targets(count)
     with start_server(tmp_path / "log", faults={"missing": 1.0}) as url:
-        cutouts = read_all(tmp_path, make_source(tmp_path, url, limits=ONE_TRY), make_targets(3 * NUM_FAILURES))
+        source = make_source(tmp_path, url, limits=ONE_TRY)
+        with pytest.raises(
+            ServiceDown,
+            match=r"answered 'HTTP 404: not found' for each of the first 2\d galaxies; check \[images\] ser",
+        ):
+            read_all(tmp_path, source, targets)
+        assert len(read_log(tmp_path / "log")) < NUM_FAILURES + 5
+        port = urlsplit(url).port
+    with start_server(tmp_path / "log", faults={}, port=port) as url:
+        cutouts = read_all(tmp_path, source, targets)
+    assert {cutout.reason for cutout in cutouts} == {""}
+
+
+def test_fewer_than_twenty_galaxies_may_all_be_unknown(tmp_path: Path) -> None:
+    with start_server(tmp_path / "log", faults={"missing": 1.0}) as url:
+        cutouts = read_all(tmp_path, make_source(tmp_path, url, limits=ONE_TRY), make_targets(NUM_FAILURES - 1))
     assert {cutout.reason for cutout in cutouts} == {"HTTP 404: not found"}
 
 
