@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from skymetal.catalogs.selection.simulated import mass_metallicity
 from skymetal.train.diagnostics import Bin, Coverage
@@ -72,7 +73,7 @@ def draw_coverage(coverage: Sequence[Coverage]) -> bytes:
     names = [name for name in dict.fromkeys(item.by for item in coverage) if name != "all"]
     whole = next(item for item in coverage if item.by == "all")
     figure = Figure(figsize=(3.0 * len(names) + 1.0, 3.9), dpi=160, layout="constrained")
-    row = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    row = figure.subplots(1, len(names), sharey=True, squeeze=False, gridspec_kw={"wspace": 0.06})[0]
     lowest = min(item.coverage_68 for item in coverage)
     for axes, name in zip(row, names, strict=True):
         group = [item for item in coverage if item.by == name]
@@ -81,6 +82,7 @@ def draw_coverage(coverage: Sequence[Coverage]) -> bytes:
             value = [getattr(item, f"coverage_{round(100 * level)}") for item in group]
             axes.axhline(level, color=colour, linewidth=1, linestyle=(0, (4, 3)))
             axes.errorbar([item.centre for item in group], value, yerr=error, color=colour, **_ERROR_BAR)
+        axes.xaxis.set_major_locator(MaxNLocator(5, prune="both"))
         axes.set(xlabel=AXIS_LABELS[name], ylim=(min(0.5, lowest - 0.08), 1.02))
     row[0].set_ylabel("fraction of truths in the interval")
     figure.suptitle(

@@ -72,7 +72,7 @@ def shared_norm(pairs: Sequence[tuple[Values, Values]], x_limits: Limits, y_limi
 
 def draw_running_median(axes: Axes, x_N: Values, y_N: Values) -> bool:
     """Draw the median along x in groups of equal count; return whether there were galaxies enough."""
-    num_groups = min(16, len(x_N) // 20)
+    num_groups = min(16, len(x_N) // 40)
     if num_groups < 3:
         return False
     groups = np.array_split(np.argsort(x_N, kind="stable"), num_groups)

@@ -83,19 +83,19 @@ def draw_panels(panels: Sequence[Panel], *, label: str = OH_LABEL) -> bytes:
     pairs = [(panel.truth_N, panel.prediction_N) for panel in panels]
     limits = limits_of(*(values for pair in pairs for values in pair))
     norm = shared_norm(pairs, limits, limits)
-    figure = Figure(figsize=(3.7 * len(panels) + 0.9, 4.3), dpi=160, layout="constrained")
+    figure = Figure(figsize=(3.7 * len(panels) + 0.3, 4.25), dpi=160, layout="constrained")
     row = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
-    mesh = None
     for axes, panel in zip(row, panels, strict=True):
-        mesh = draw_galaxies(axes, panel.truth_N, panel.prediction_N, limits, limits, norm) or mesh
-        axes.plot(limits, limits, color=LINE, linewidth=1.2)
+        mesh = draw_galaxies(axes, panel.truth_N, panel.prediction_N, limits, limits, norm)
+        if mesh and axes is row[0]:
+            draw_scale(axes, mesh)
+        axes.plot(limits, limits, color=LINE, linewidth=1.2, label="equal")
         draw_running_median(axes, panel.truth_N, panel.prediction_N)
         axes.set(xlim=limits, ylim=limits, xlabel=f"true {label}", aspect="equal")
         axes.set_title(panel.title, fontsize=11)
         lines = caption_lines(panel.metrics)
         draw_caption(axes, [lines[0], lines[1], lines[3], lines[4]], fontsize=8)
     row[0].set_ylabel(f"predicted {label}")
+    row[-1].legend(loc="upper left", fontsize=8, frameon=False)
     ticks_inside(*row)
-    if mesh is not None:
-        figure.colorbar(mesh, ax=list(row), label="galaxies a cell", pad=0.015, aspect=28)
     return to_png(figure)

@@ -1,8 +1,11 @@
-"""The field's numbers for predictions against truth, with bootstrap intervals. Pure numpy; N galaxies, dex."""
+"""The field's numbers for predictions against truth, with bootstrap intervals. Pure numpy.
+
+N galaxies, B resamplings of them, dex.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +17,9 @@ from skymetal.catalogs.errors import InputError
 OUTLIER_DEX = 0.2
 NMAD_SCALE = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
+NUM_RESAMPLINGS = 200
+BATCH_ROWS = 1 << 18
+"""So many resampled galaxies are in memory at once."""
 
 Values = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -43,41 +49,27 @@ class Metrics:
 
 def rmse(truth_N: Values, prediction_N: Values) -> float:
     """Return the root of the mean squared difference."""
-    return float(np.sqrt(np.mean((prediction_N - truth_N) ** 2)))
+    return float(root_mean_square(prediction_N - truth_N))
 
 
 def bias(truth_N: Values, prediction_N: Values) -> float:
     """Return the median of prediction minus truth."""
-    return float(np.median(prediction_N - truth_N))
+    return float(_median(prediction_N - truth_N))
 
 
 def nmad(truth_N: Values, prediction_N: Values) -> float:
     """Return the scatter that outliers do not move: 1.4826 times the median distance from the median difference."""
-    difference_N = prediction_N - truth_N
-    return float(NMAD_SCALE * np.median(np.abs(difference_N - np.median(difference_N))))
+    return float(_nmad(prediction_N - truth_N))
 
 
 def outlier_fraction(truth_N: Values, prediction_N: Values) -> float:
     """Return the fraction that is wrong by more than 0.2 dex."""
-    return float(np.mean(np.abs(prediction_N - truth_N) > OUTLIER_DEX))
+    return float(_outlier_fraction(prediction_N - truth_N))
 
 
 def r2(truth_N: Values, prediction_N: Values) -> float:
     """Return the fraction of the variance of truth that is predicted; NaN where truth is constant."""
-    variance = float(np.var(truth_N))
-    return 1 - rmse(truth_N, prediction_N) ** 2 / variance if variance > 0 else float("nan")
-
-
-MEASURES: dict[str, Callable[[Values, Values], float]] = {
-    "rmse": rmse,
-    "nmad": nmad,
-    "bias": bias,
-    "outlier_fraction": outlier_fraction,
-    "r2": r2,
-}
-
-
-NUM_RESAMPLINGS = 200
+    return float(_r2(truth_N, prediction_N - truth_N))
 
 
 def evaluate(
@@ -92,13 +84,16 @@ def evaluate(
     Raises InputError where the arrays differ in length, are empty, or hold a value that is not finite.
     """
     truth_N, prediction_N = _checked(truth, prediction=prediction)
-    resampled: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for rows in resampled_rows(len(truth_N), num_resamplings=num_resamplings, seed=seed):
-        drawn_truth, drawn_prediction = truth_N[rows], prediction_N[rows]
-        for name, measure in MEASURES.items():
-            resampled[name].append(measure(drawn_truth, drawn_prediction))
-    values: dict[str, Any] = {name: measure(truth_N, prediction_N) for name, measure in MEASURES.items()}
-    values |= {f"{name}_interval": middle_95(drawn) for name, drawn in resampled.items()}
+    difference_N = prediction_N - truth_N
+    drawn: dict[str, list[Values]] = {name: [] for name in (*_OF_DIFFERENCE, "r2")}
+    for rows_BN in resampled_rows(len(truth_N), num_resamplings=num_resamplings, seed=seed):
+        difference_BN = difference_N[rows_BN]
+        for name, measure in _OF_DIFFERENCE.items():
+            drawn[name].append(measure(difference_BN))
+        drawn["r2"].append(_r2(truth_N[rows_BN], difference_BN))
+    values: dict[str, Any] = {name: float(measure(difference_N)) for name, measure in _OF_DIFFERENCE.items()}
+    values["r2"] = float(_r2(truth_N, difference_N))
+    values |= {f"{name}_interval": middle_95(batches) for name, batches in drawn.items()}
     return Metrics(num_galaxies=len(truth_N), **values)
 
 
@@ -137,31 +132,39 @@ def compare_paired(
 ) -> Difference:
     """Return the measures of ``first`` minus those of ``second``; raises InputError as :func:`evaluate` does."""
     truth_N, first_N, second_N = _checked(truth, first=first, second=second)
+    first_N, second_N = first_N - truth_N, second_N - truth_N
+    drawn: dict[str, list[Values]] = {"rmse": [], "nmad": []}
+    for rows_BN in resampled_rows(len(truth_N), num_resamplings=num_resamplings, seed=seed):
+        first_BN, second_BN = first_N[rows_BN], second_N[rows_BN]
+        for name, batches in drawn.items():
+            measure = _OF_DIFFERENCE[name]
+            batches.append(measure(first_BN) - measure(second_BN))
     values: dict[str, Any] = {}
-    drawn: dict[str, list[float]] = {"rmse": [], "nmad": []}
-    for rows in resampled_rows(len(truth_N), num_resamplings=num_resamplings, seed=seed):
-        for name, differences in drawn.items():
-            measure = MEASURES[name]
-            differences.append(measure(truth_N[rows], first_N[rows]) - measure(truth_N[rows], second_N[rows]))
-    for name, differences in drawn.items():
-        values[name] = MEASURES[name](truth_N, first_N) - MEASURES[name](truth_N, second_N)
-        values[f"{name}_interval"] = middle_95(differences)
+    for name, batches in drawn.items():
+        values[name] = float(_OF_DIFFERENCE[name](first_N) - _OF_DIFFERENCE[name](second_N))
+        values[f"{name}_interval"] = middle_95(batches)
     return Difference(num_galaxies=len(truth_N), **values)
 
 
 def resampled_rows(
     num_galaxies: int, *, num_resamplings: int = NUM_RESAMPLINGS, seed: int = 0
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield row numbers drawn with replacement, num_galaxies at a time; one resampling is in memory at once."""
+    """Yield row numbers drawn with replacement, (B, N), in batches that stay small in memory however large N is."""
     random = np.random.default_rng(seed)
-    for _ in range(num_resamplings):
-        yield random.integers(num_galaxies, size=num_galaxies)
+    batch = max(1, BATCH_ROWS // num_galaxies)
+    for first in range(0, num_resamplings, batch):
+        yield random.integers(num_galaxies, size=(min(batch, num_resamplings - first), num_galaxies))
 
 
-def middle_95(values: list[float]) -> Interval:
+def middle_95(batches: Sequence[Values]) -> Interval:
     """Return the limits of the middle 95 % of bootstrap values."""
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.quantile(np.concatenate(batches), [0.025, 0.975])
     return float(low), float(high)
+
+
+def root_mean_square(difference_BN: Values) -> Values:
+    """Return the root of the mean square along the last axis."""
+    return np.asarray(np.sqrt(np.mean(difference_BN**2, axis=-1)))
 
 
 def _checked(truth: NDArray[np.floating], **predictions: NDArray[np.floating]) -> list[Values]:
@@ -181,3 +184,32 @@ def _checked(truth: NDArray[np.floating], **predictions: NDArray[np.floating]) -
     if num_bad:
         raise InputError(f"{num_bad} of {len(truth_N)} galaxies lack a finite truth or prediction; drop them first")
     return arrays
+
+
+def _median(difference_BN: Values) -> Values:
+    return np.asarray(np.median(difference_BN, axis=-1))
+
+
+def _nmad(difference_BN: Values) -> Values:
+    middle = np.median(difference_BN, axis=-1, keepdims=True)
+    return np.asarray(NMAD_SCALE * np.median(np.abs(difference_BN - middle), axis=-1))
+
+
+def _outlier_fraction(difference_BN: Values) -> Values:
+    return np.asarray(np.mean(np.abs(difference_BN) > OUTLIER_DEX, axis=-1))
+
+
+def _r2(truth_BN: Values, difference_BN: Values) -> Values:
+    variance = np.var(truth_BN, axis=-1)
+    unexplained = np.mean(difference_BN**2, axis=-1)
+    is_defined = np.ptp(truth_BN, axis=-1) > 0  # the variance of equal numbers need not round to 0
+    return np.asarray(np.where(is_defined, 1 - unexplained / np.where(is_defined, variance, 1), np.nan))
+
+
+_OF_DIFFERENCE: dict[str, Callable[[Values], Values]] = {
+    "rmse": root_mean_square,
+    "nmad": _nmad,
+    "bias": _median,
+    "outlier_fraction": _outlier_fraction,
+}
+"""The measures that need prediction minus truth alone, along the last axis."""

@@ -20,7 +20,7 @@ from skymetal.train.metrics import (
     evaluate,
     middle_95,
     resampled_rows,
-    rmse,
+    root_mean_square,
 )
 
 MIN_GALAXIES = 3
@@ -118,19 +118,19 @@ def add_information(truth_N: Values, parts: Sequence[Values], colour_N: Values) 
     if np.count_nonzero(known_N) < MIN_GALAXIES:
         return None
     arrays = [values[known_N] for values in (truth_N, colour_N, *parts)]
-    drawn = [_information([values[rows] for values in arrays]) for rows in resampled_rows(len(arrays[0]))]
+    drawn = [_information([values[rows_BN] for values in arrays]) for rows_BN in resampled_rows(len(arrays[0]))]
     values: dict[str, Any] = {}
     for k, name in enumerate(("combined_rmse", "colour_rmse", "gain")):
-        values[name] = _information(arrays)[k]
+        values[name] = float(_information(arrays)[k])
         values[f"{name}_interval"] = middle_95([numbers[k] for numbers in drawn])
     return Information(num_galaxies=len(arrays[0]), **values)
 
 
-def _information(arrays: Sequence[Values]) -> tuple[float, float, float]:
-    truth_N, colour_N, *parts = arrays
-    errors = [rmse(truth_N, part_N) for part_N in parts]
-    combined = sum(error**-2 for error in errors) ** -0.5 if min(errors) > 0 else 0.0
-    colour = rmse(truth_N, colour_N)
+def _information(arrays: Sequence[Values]) -> tuple[Values, Values, Values]:
+    truth_BN, colour_BN, *parts = arrays
+    with np.errstate(divide="ignore"):  # a part without error knows all: 1/MSE is infinite, the sum's error 0
+        combined = sum(1 / root_mean_square(part_BN - truth_BN) ** 2 for part_BN in parts) ** -0.5
+    colour = root_mean_square(colour_BN - truth_BN)
     return combined, colour, combined - colour
 
 
