@@ -64,11 +64,16 @@ def call_off(name: str) -> Event:
     return Event(f"skymetal-off-{name}")
 
 
+def is_open(name: str) -> Event:
+    """Return the event that rank 0 of the attempt of that name can be met."""
+    return Event(f"skymetal-open-{name}")
+
+
 def _supervise(task: RankTask, worker: Worker) -> RankOutcome:
     off, meeting = call_off(task.name), Variable(f"skymetal-port-{task.name}")
     host, port = urlsplit(worker.address).hostname or "127.0.0.1", 0
     if task.rank > 0:
-        found = _await_port(meeting, off, task.silence_seconds)
+        found = _await_port(task.name, meeting, off, task.silence_seconds)
         if found is None:
             return RankOutcome(fold=task.fold, rank=task.rank, failure="rank 0 was not met", was_called_off=True)
         host, port = found
@@ -124,6 +129,7 @@ def _listen(
             worker.log_event(task.topic, json.dumps(message["epoch"]))  # as text: to a dict Dask adds a key of its own
         elif "port" in message:
             meeting.set((host, message["port"]))
+            is_open(task.name).set()
         elif "failure" in message:
             return RankOutcome(fold=task.fold, rank=task.rank, failure=message["failure"], is_final=message["is_final"])
         elif "done" in message:
@@ -132,14 +138,13 @@ def _listen(
             return RankOutcome(fold=task.fold, rank=task.rank, failure="called off", was_called_off=True)
 
 
-def _await_port(meeting: Variable, off: Event, patience_seconds: float) -> tuple[str, int] | None:
-    deadline = time.monotonic() + patience_seconds
+def _await_port(name: str, meeting: Variable, off: Event, patience_seconds: float) -> tuple[str, int] | None:
+    """Return where rank 0 is to be met; None where the attempt is called off first."""
+    deadline, opened = time.monotonic() + patience_seconds, is_open(name)
     while time.monotonic() < deadline and not off.is_set():
-        try:
-            host, port = meeting.get(timeout=ABORT_POLL_SECONDS)
-        except TimeoutError:
-            continue
-        return host, port
+        if opened.wait(timeout=ABORT_POLL_SECONDS):
+            host, port = meeting.get(timeout=patience_seconds)
+            return host, port
     return None
 
 

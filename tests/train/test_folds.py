@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.folds import assign_folds, stream_seed
+from skymetal.train.folds import TEST_FOLD, assign_folds, sky_groups, stream_seed
 
 
 def test_a_fold_depends_on_the_galaxy_and_the_seed_alone() -> None:
@@ -29,3 +29,28 @@ def test_seeds_differ_by_every_number_and_their_order() -> None:
     seeds = {stream_seed(*numbers) for numbers in [(), (0,), (1,), (0, 0), (0, 1), (1, 0), (0, 0, 0), (-1,)]}
     assert len(seeds) == 8
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_test_set_has_its_share_and_moves_no_other_galaxy() -> None:
+    group_id = np.arange(10_000)
+    without = assign_folds(group_id, num_folds=5, seed=3)
+    fold = assign_folds(group_id, num_folds=5, seed=3, test_fraction=0.2)
+    is_test = fold == TEST_FOLD
+    assert 0.18 < is_test.mean() < 0.22
+    assert np.array_equal(fold[~is_test], without[~is_test])
+    assert np.bincount(without[is_test]).min() > 300, "the test set is drawn from every fold"
+    assert np.array_equal(assign_folds(group_id[::2], num_folds=5, seed=3, test_fraction=0.2), fold[::2])
+
+
+def test_a_patch_of_sky_is_in_one_fold_and_so_is_a_pair_across_its_border() -> None:
+    random = np.random.default_rng(0)
+    healpix = np.sort(random.integers(0, 12 * 4**29, 3000))
+    group_id = np.arange(3000)
+    order = 4
+    border = np.flatnonzero(np.diff(healpix >> (2 * (29 - order))))[5]
+    group_id[border + 1] = group_id[border]
+    groups = sky_groups(group_id, healpix, order=order)
+    pixel = healpix >> (2 * (29 - order))
+    assert groups[border + 1] == groups[border] == pixel[border] != pixel[border + 1]
+    others = np.arange(3000) != border + 1
+    assert np.array_equal(groups[others], pixel[others])

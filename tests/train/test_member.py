@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from support.tiny_training import SPEC
+
 from skymetal.engine.pixels import IMAGENET
-from skymetal.train.member import Member, fold_batch_norm, normalise, predict_views
+from skymetal.train.inputs import NetworkInput
+from skymetal.train.member import Member, fold_batch_norm, predict_views
 from skymetal.train.network import MetallicityNet
+from skymetal.train.recipe import Augmentation
 from skymetal.train.views import make_views
+
+AUGMENTATION = Augmentation(zoom=(1.0, 1.2), rotation_deg=10.0, brightness=0.05, contrast=0.05)
 
 
 @pytest.fixture(scope="module")
@@ -31,19 +37,19 @@ def images() -> torch.Tensor:
 
 def member_of(network: MetallicityNet) -> Member:
     return Member(
-        network=fold_batch_norm(network), normalisation=IMAGENET, label_mean=(8.9, 10.0), label_std=(0.2, 0.5)
+        network=fold_batch_norm(network),
+        normalisation=IMAGENET,
+        label_mean=(8.9, 10.0),
+        label_std=(0.2, 0.5),
+        network_input=NetworkInput(),
+        image_spec=SPEC,
+        augmentation=AUGMENTATION,
     )
 
 
-def test_pixels_are_normalised_as_the_engine_says(images: torch.Tensor) -> None:
-    wanted = (images.numpy() / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
-    got = normalise(images, IMAGENET)
-    assert np.allclose(got.permute(0, 2, 3, 1).numpy(), wanted, atol=1e-5)
-    assert got.is_contiguous(memory_format=torch.channels_last)
-
-
 def test_folding_batch_norm_changes_nothing_but_speed(network: MetallicityNet, images: torch.Tensor) -> None:
-    views = make_views(normalise(images, IMAGENET), 4)
+    shown = NetworkInput().apply(images, IMAGENET, SPEC)
+    views = make_views(shown, 4, images, AUGMENTATION, IMAGENET)
     with torch.no_grad():
         plain_NVK = network(views.flatten(0, 1)).view(7, 4, 2).numpy() * [0.2, 0.5] + [8.9, 10.0]
     predicted = predict_views(member_of(network), images, num_views=4, batch_size=8)
@@ -54,7 +60,7 @@ def test_folding_batch_norm_changes_nothing_but_speed(network: MetallicityNet, i
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
 
 
-@pytest.mark.parametrize(("num_views", "batch_size"), [(1, 4), (2, 8), (4, 12), (8, 4)])
+@pytest.mark.parametrize(("num_views", "batch_size"), [(1, 4), (2, 8), (4, 12), (5, 20), (8, 4)])
 def test_a_galaxys_bytes_do_not_depend_on_its_neighbours(
     network: MetallicityNet, images: torch.Tensor, num_views: int, batch_size: int
 ) -> None:

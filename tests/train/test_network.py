@@ -1,25 +1,15 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from skymetal.catalogs.errors import InputError
-from skymetal.train.network import MetallicityNet, load_trunk
+from skymetal.train.network import MetallicityNet
 
 
 @pytest.fixture(scope="module")
 def network() -> MetallicityNet:
     torch.manual_seed(0)
     return MetallicityNet(num_labels=2)
-
-
-def pretrained(network: MetallicityNet) -> dict[str, torch.Tensor]:
-    """A state dict as torchvision writes it: the trunk, then a classifier of 1000 classes."""
-    trunk = {name: torch.full_like(tensor, 0.5) for name, tensor in network.trunk_state().items()}
-    return trunk | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
 
 
 def test_the_trunk_is_torchvisions_resnet34(network: MetallicityNet) -> None:
@@ -40,49 +30,34 @@ def test_the_head_pools_twice_and_the_first_prediction_is_the_mean(network: Meta
     assert out_NK.tolist() == [[0.0, 0.0]] * 3
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_torchvision_file_fills_the_trunk_and_not_the_head(suffix: str, tmp_path: Path) -> None:
-    network = MetallicityNet(num_labels=1)
-    head = network.head[2].weight.detach().clone()
-    path = tmp_path / f"resnet34{suffix}"
-    if suffix == ".pth":
-        torch.save(pretrained(network), path)
-    else:
-        save_file(pretrained(network), path)
-    load_trunk(network, path)
-    assert bool((network.layer3[5].conv2.weight == 0.5).all())  # type: ignore[operator, index, union-attr]
-    assert torch.equal(network.head[2].weight, head)
+def test_a_network_of_the_paper_starts_anywhere_and_has_as_many_parameters(network: MetallicityNet) -> None:
+    torch.manual_seed(0)
+    paper = MetallicityNet(num_labels=2, starts_as_mean=False).eval()
+    with torch.no_grad():
+        assert paper(torch.randn(3, 3, 32, 32)).std() > 0.01
+    assert bool((paper.layer1[0].bn2.weight == 1).all())  # type: ignore[operator, index, union-attr]
+    head = 2 * 1024 + (1024 * 512 + 512) + 2 * 512 + (512 * 2 + 2)
+    assert sum(parameter.numel() for parameter in paper.parameters()) == 21_284_672 + head
 
 
-def test_an_old_file_without_batch_counters_is_taken(network: MetallicityNet, tmp_path: Path) -> None:
-    old = {name: value for name, value in pretrained(network).items() if not name.endswith("num_batches_tracked")}
-    torch.save(old, tmp_path / "old.pth")
-    load_trunk(MetallicityNet(num_labels=1), tmp_path / "old.pth")
+def test_layer_groups_are_a_partition_in_the_order_of_the_network(network: MetallicityNet) -> None:
+    groups = network.layer_groups()
+    counts = [sum(parameter.numel() for parameter in group) for group in groups]
+    assert sum(counts) == sum(parameter.numel() for parameter in network.parameters())
+    assert any(parameter is network.conv1.weight for parameter in groups[0])
+    assert any(parameter is network.layer3[0].conv1.weight for parameter in groups[1])  # type: ignore[index, union-attr]
+    assert any(parameter is network.head[6].bias for parameter in groups[2])
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"layer2.1.bn1.weight": None}, "lacks the tensor 'layer2.1.bn1.weight'"),
-        ({"layer5.weight": torch.zeros(1)}, "has a tensor 'layer5.weight' that resnet34 lacks"),
-        ({"conv1.weight": torch.zeros(64, 4, 7, 7)}, r"'conv1.weight' has shape \(64, 4, 7, 7\)"),
-        ({"bn1.bias": torch.full((64,), torch.nan)}, "'bn1.bias' has values that are not finite"),
-    ],
-)
-def test_a_file_of_another_network_is_refused_by_name(
-    change: dict[str, torch.Tensor | None], message: str, network: MetallicityNet, tmp_path: Path
-) -> None:
-    tensors = {name: value for name, value in (pretrained(network) | change).items() if value is not None}
-    torch.save(tensors, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=message):
-        load_trunk(MetallicityNet(num_labels=1), tmp_path / "other.pth")
-
-
-def test_a_file_that_holds_no_weights_is_refused_and_not_run(tmp_path: Path) -> None:
-    (tmp_path / "text.pth").write_text("no weights")
-    torch.save({"code": print}, tmp_path / "code.pth")
-    for name in ("text.pth", "code.pth"):
-        with pytest.raises(InputError, match="cannot be read as weights"):
-            load_trunk(MetallicityNet(num_labels=1), tmp_path / name)
-    with pytest.raises(InputError, match="is not a file"):
-        load_trunk(MetallicityNet(num_labels=1), tmp_path / "none.pth")
+def test_a_frozen_trunk_neither_learns_nor_looks() -> None:
+    network = MetallicityNet(num_labels=1, dropout=(0.0, 0.0), starts_as_mean=False)
+    network.train_part("head")
+    before = network.bn1.running_mean.clone()  # type: ignore[union-attr]
+    network(torch.randn(4, 3, 32, 32)).sum().backward()
+    assert torch.equal(network.bn1.running_mean, before)  # type: ignore[arg-type]
+    assert network.conv1.weight.grad is None
+    assert network.head[2].weight.grad is not None
+    network.train_part("all")
+    network(torch.randn(4, 3, 32, 32)).sum().backward()
+    assert not torch.equal(network.bn1.running_mean, before)  # type: ignore[arg-type]
+    assert network.conv1.weight.grad is not None

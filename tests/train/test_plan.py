@@ -16,9 +16,10 @@ from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import open_targets, write_targets
 from skymetal.engine.shard import array_metadata
 from skymetal.engine.store import CutoutStore, open_store
-from skymetal.train.folds import assign_folds
+from skymetal.train.folds import TEST_FOLD, assign_folds
 from skymetal.train.network import MetallicityNet
-from skymetal.train.recipe import TrainSettings
+from skymetal.train.plan import TrainPlan
+from skymetal.train.settings import TrainSettings
 
 
 def test_the_digest_names_the_work_and_not_the_place(tmp_path: Path) -> None:
@@ -26,10 +27,20 @@ def test_the_digest_names_the_work_and_not_the_place(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     assert tiny_plan(tmp_path / "there").digest == plan.digest
     assert replace(plan, seed=2).digest != plan.digest
-    assert replace(plan, recipe=replace(plan.recipe, max_lr=1.0)).digest != plan.digest
+    assert replace(plan, recipe=replace(plan.recipe, momentum=0.8)).digest != plan.digest
     assert replace(plan, labels=("lgm_tot_p50",)).digest != plan.digest
+    assert replace(plan, ranks_per_fold=2).digest == plan.digest
     assert len(pickle.dumps(plan)) < 5000
-    assert pickle.loads(pickle.dumps(plan)) == plan  # noqa: S301
+    assert TrainPlan.from_json(plan.to_json()) == plan
+
+
+def test_a_test_set_and_a_part_of_the_sky_are_kept_whole(tmp_path: Path) -> None:
+    settings = TrainSettings(num_folds=2, test_fraction=0.3)
+    plan = tiny_plan(tmp_path, settings, num_galaxies=64)
+    fold_N = plan.assign_folds(plan.read_labels())
+    assert set(fold_N.tolist()) == {TEST_FOLD, 0, 1}
+    with pytest.raises(InputError, match="split = 'sky' needs positions"):
+        tiny_plan(tmp_path, replace(settings, split="sky")).check()
 
 
 def test_a_plan_that_can_work_passes_the_check(tmp_path: Path) -> None:

@@ -1,49 +1,52 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import dataclasses
+import json
+import tomllib
 
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.recipe import MODERN, TrainSettings, learning_rate
+from skymetal.train.recipe import RECIPE_FOLDER, Phase, Ramp, Recipe, find_recipe, recipe_names
 
 
-def test_the_learning_rate_goes_up_once_and_down_to_nothing() -> None:
-    recipe = replace(MODERN, max_lr=1.0, warmup_fraction=0.25)
-    rates = [learning_rate(recipe, step, 100) for step in range(100)]
-    top = rates.index(max(rates))
-    assert rates[top] == 1.0
-    assert top == 24
-    assert rates[:25] == sorted(rates[:25])
-    assert rates[24:] == sorted(rates[24:], reverse=True)
-    assert 0 < rates[-1] < 0.001
-    assert rates[0] < 0.05
+def test_there_are_the_papers_three_recipes_and_ours() -> None:
+    assert recipe_names() == ["as_run", "as_written", "modern", "super_convergent"]
+    assert {name: find_recipe(name).num_epochs for name in recipe_names()} == {
+        "as_run": 10,
+        "as_written": 10,
+        "modern": find_recipe("modern").num_epochs,
+        "super_convergent": 70,
+    }
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 3])
-def test_a_very_short_training_has_a_learning_rate(num_steps: int) -> None:
-    assert all(0 < learning_rate(MODERN, step, num_steps) <= MODERN.max_lr for step in range(num_steps))
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_says_every_value_itself_and_survives_the_way_through_json(name: str) -> None:
+    written = tomllib.loads((RECIPE_FOLDER / f"{name}.toml").read_text())
+    wanted = {field.name for field in dataclasses.fields(Recipe)} - {"name"}
+    assert set(written) == wanted
+    recipe = find_recipe(name)
+    assert Recipe.from_dict(json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
 
 
-def test_settings_override_the_recipe() -> None:
-    assert TrainSettings().resolve() == MODERN
-    assert TrainSettings(num_epochs=3, batch_size=8).resolve() == replace(MODERN, num_epochs=3, batch_size=8)
+def test_an_unknown_recipe_is_refused_with_the_near_one() -> None:
+    with pytest.raises(InputError, match=r"\[train\] recipe 'moden' is not known; did you mean 'modern'\?"):
+        find_recipe("moden")
+    with pytest.raises(InputError, match=r"recipe 'x' is not known; there is as_run, as_written, modern"):
+        find_recipe("x")
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"num_folds": 1}, r"\[train\] num_folds must be at least 2, got 1"),
-        ({"num_epochs": 0}, r"\[train\] num_epochs must be at least 1, got 0"),
-        ({"batch_size": 2}, r"\[train\] batch_size must be at least 4, got 2"),
-        ({"recipe": "moden"}, r"\[train\] recipe 'moden' is not known; did you mean 'modern'\?"),
-        ({"recipe": "x"}, r"\[train\] recipe 'x' is not known; there is modern"),
-        ({"labels": ()}, r"\[train\] labels must name at least one column"),
-        ({"labels": ("a", "a")}, r"\[train\] labels must differ"),
-        ({"init": ""}, r"\[train\] init must be 'random' or the path"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused_with_a_sentence(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        TrainSettings(**values)
+def test_a_recipe_that_makes_no_sense_cannot_exist() -> None:
+    ramp = Ramp(num_epochs=1, lr=(1.0, 0.0), shape="cosine")
+    phase = Phase(trains="all", group_lr=(1.0, 1.0, 1.0), ramps=(ramp,))
+    for broken in ({"num_epochs": 0.0}, {"lr": (-1.0, 0.0)}, {"shape": "square"}):
+        with pytest.raises(ValueError, match="a ramp needs"):
+            dataclasses.replace(ramp, **broken)  # type: ignore[arg-type]
+    for changed in ({"trains": "tail"}, {"group_lr": (1.0,)}, {"ramps": ()}):
+        with pytest.raises(ValueError, match="a phase needs"):
+            dataclasses.replace(phase, **changed)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="whole epochs"):
+        half = dataclasses.replace(phase, ramps=(dataclasses.replace(ramp, num_epochs=1.5),))
+        dataclasses.replace(find_recipe("modern"), phases=(half,))
+    with pytest.raises(ValueError, match="loss is one of"):
+        dataclasses.replace(find_recipe("modern"), loss="mae")
