@@ -23,7 +23,7 @@ from skymetal.deploy.cluster import ClusterSettings
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.score import ScoreSettings
 from skymetal.train.evaluate import EvaluateSettings
-from skymetal.train.recipe import TrainSettings
+from skymetal.train.settings import TrainSettings
 
 Section = TypeVar("Section")
 
@@ -157,7 +157,7 @@ def _resolved_paths(content: dict[str, Any], sections: Mapping[str, Any], base: 
     for name, cls in sections.items():
         for f in dataclasses.fields(cls):
             value = resolved[name].get(f.name) if isinstance(resolved.get(name), dict) else None
-            if f.metadata.get("path") and value:
+            if f.metadata.get("path") and value and value not in f.metadata.get("words", ()):
                 resolved[name][f.name] = _absolute(value, base)
     return resolved
 

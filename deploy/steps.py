@@ -33,9 +33,10 @@ from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
 from skymetal.engine.store import STORE, create_store
 from skymetal.engine.summary import count_galaxies
-from skymetal.train.card import describe_ensemble, ensemble_is_whole, write_ensemble
-from skymetal.train.data import read_labels
+from skymetal.train.assemble import write_ensemble
+from skymetal.train.card import describe_ensemble, ensemble_is_whole
 from skymetal.train.ensemble import load_ensemble
+from skymetal.train.labels import read_labels
 from skymetal.train.plan import TrainPlan, check_trainable, make_plan
 from skymetal.train.run import train_folds
 
