@@ -117,6 +117,8 @@ class ImageSettings:
                 f"[images] source = {self.source!r} gives pictures, not flux; leave dtype and stretch out, "
                 "or choose fits, mosaic, array or legacy"
             )
+        if not self.stretch.isprintable():
+            raise InputError(f"[images] stretch must be a name of printable signs, got {self.stretch!r}")
         if self.source in ("fits", "mosaic") and self.stretch not in (FLUX, LUPTON):
             raise InputError(f"[images] stretch of source = {self.source!r} must be 'lupton', got {self.stretch!r}")
 

@@ -21,6 +21,8 @@ from skymetal.catalogs.targets import TargetList
 
 NOTED = "inputs/tables.json"
 
+USED = "inputs/ingest.json"
+"""Images were brought in for the list: another list is another run."""
 PIN = "inputs/{name}.sha256"
 
 Noted = dict[str, tuple[int, int, str]]
@@ -71,8 +73,10 @@ def refuse_other_selection(targets: TargetList, settings: TargetSettings, *, see
     refuse_damaged_list(targets)
     before = targets.selection["inputs"]
     digests = before.pop("tables", [])
-    refuse_other_inputs(before, selection_inputs(settings, seed=seed), where=f"{targets.path} was selected")
-    remedy = "name another [job] run_dir, or restore what was there"
+    remedy = "name another [job] run_dir" if folder.exists(USED) else f"delete {targets.path} to select again"
+    inputs = selection_inputs(settings, seed=seed)
+    refuse_other_inputs(before, inputs, where=f"{targets.path} was selected", remedy=remedy)
+    remedy += ", or restore what was there"
     noted = _read_noted(folder)
     now = {str(path): _noted_now(path, noted) for path in _tables_there(settings)}
     for name, (_, _, digest) in now.items():

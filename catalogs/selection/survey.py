@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.cuts import CUTS, Cut, check_cuts
 from skymetal.catalogs.selection.legacy import adapt_legacy
 from skymetal.catalogs.selection.rows import SKY, OnSky, as_targets, rename_columns, unify, with_healpix
@@ -109,7 +110,13 @@ class Survey:
         return inputs | {"tables": sorted(table_digests)} if self.settings.tables else inputs
 
     def _schema(self, table: Table) -> pa.Schema:
-        rows = with_healpix(self.prepare(table.schema.empty_table(), where=str(table)))
+        try:
+            rows = with_healpix(self.prepare(table.schema.empty_table(), where=str(table)))
+        except InputError:
+            for first in table.batches():
+                self.prepare(first, where=str(table))  # says the same, with an example
+                break
+            raise
         check_cuts(self.cuts(rows.schema), rows.schema, where=str(table))
         return rows.schema
 

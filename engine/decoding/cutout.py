@@ -137,7 +137,7 @@ def _check_alike(images: Sequence[_Image]) -> None:
             )
 
 
-def _science_images(images: Sequence[Hdu], bands: Sequence[str]) -> Sequence[Hdu]:
+def _science_images(images: list[Hdu], bands: Sequence[str]) -> list[Hdu]:
     """Return the images that show the galaxy: by EXTNAME a band's, or SCI or IMAGE, or else not what goes with them."""
     names = {band.casefold() for band in bands}
     of_bands = [hdu for hdu in images if hdu.name.casefold() in names]

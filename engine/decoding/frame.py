@@ -106,7 +106,7 @@ def _is_turned(wcs: WCS, other: WCS, ra: Sequence[float], dec: Sequence[float]) 
 def _north(wcs: WCS, ra: Sequence[float], dec: Sequence[float]) -> NDArray[np.float64]:
     """Return the direction of north at some positions, (N, 2) of length 1; of south on the northern half of the sky."""
     away_from_pole = np.asarray(dec) - np.copysign(1 / 3600, dec)
-    step = to_pixels(wcs, ra, away_from_pole) - to_pixels(wcs, ra, dec)
+    step = to_pixels(wcs, ra, away_from_pole.tolist()) - to_pixels(wcs, ra, dec)
     if is_mirrored(wcs.pixel_scale_matrix):
         step[:, 0] *= -1
     direction: NDArray[np.float64] = step / np.hypot(step[:, :1], step[:, 1:])

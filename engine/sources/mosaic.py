@@ -101,7 +101,7 @@ class MosaicSource:
         waiting: dict[int, Cutout] = {}
         for row, reason in enumerate(reasons):
             if reason:
-                yield Cutout(pixels=None, source=frames[row][0], reason=reason)
+                yield Cutout(pixels=None, source=self._file_at_fault(frames[row][0], reason), reason=reason)
                 continue
             if row not in waiting:
                 for number, cutout in self._cut_rows(targets, rows_of[frames[row][0]], frames, rank=0):
@@ -138,11 +138,19 @@ class MosaicSource:
         frame = frames[rows[0]][rank]
         failed: dict[str, list[int]] = {}
         for row, cutout in zip(rows, self._cut(frame, targets.take(rows)), strict=True):
-            yield row, render_cutout(cutout, source=frame, rendering=self.rendering)
+            source = frame if cutout.flux_HWC is not None else self._file_at_fault(frame, cutout.reason)
+            yield row, render_cutout(cutout, source=source, rendering=self.rendering)
             if cutout.flux_HWC is None and rank + 1 < len(frames[row]):
                 failed.setdefault(frames[row][rank + 1], []).append(row)
         for others in failed.values():
             yield from self._cut_rows(targets, others, frames, rank=rank + 1)
+
+    def _file_at_fault(self, frame: str, reason: str) -> str:
+        """Return the file of a frame that a reason speaks of: that of the band it names, or else of the first."""
+        if frame == self.pattern and ("*" in frame or self._is_named):
+            return frame  # no frame was found: what was looked for is all that can be told
+        named = (b for b in self.bands if reason.endswith((f" in {b}", f" band {b}")) or f" band {b}," in reason)
+        return file_name(frame, next(named, self.bands[0]))
 
     def _cut(self, frame: str, targets: pa.Table) -> Iterator[FluxCutout]:
         """Yield the cutouts of one frame's targets. What fails in the middle fails for the rest of them."""

@@ -29,6 +29,7 @@ PATTERN = "frame-{band}-*.fits"
         ({"dtype": "float32"}, "source = 'folder' gives pictures, not flux"),
         ({"dtype": "float32", "stretch": "lupton"}, "do not go together"),
         ({"source": "mosaic", "stretch": "sdss-jpeg"}, "stretch of source = 'mosaic' must be 'lupton'"),
+        ({"stretch": "\x1b[31mred"}, r"stretch must be a name of printable signs, got '\\x1b\[31mred'"),
         ({"source": "sdss", "crop_pix": 20}, "crop_pix have no use with source = 'sdss'"),
         ({"size_rule": "petro"}, "size_rule must be 'petro5' or 'fixed', got 'petro'"),
         ({"size_rule": "fixed"}, "needs pixel_scale_arcsec"),

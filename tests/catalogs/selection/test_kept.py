@@ -54,8 +54,12 @@ def test_a_list_without_a_pin_is_believed(tmp_path: Path) -> None:
     refuse_damaged_list(targets)
 
 
-def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    select(tmp_path)
+def test_other_settings_are_refused_by_name_with_what_can_be_done(tmp_path: Path) -> None:
+    path = select(tmp_path).path
     other = TargetSettings(survey="legacy", tables=settings(tmp_path).tables)
-    with pytest.raises(InputError, match='selected with survey = "sdss", but this job has survey = "legacy"'):
+    what = 'selected with survey = "sdss", but this job has survey = "legacy"'
+    with pytest.raises(InputError, match=f"{what}; delete {path} to select again, or restore what was there"):
+        select_all(other, seed=0, folder=Folder(tmp_path), name="targets.parquet")
+    Folder(tmp_path).write("inputs/ingest.json", b"{}")
+    with pytest.raises(InputError, match=rf"{what}; name another \[job\] run_dir, or restore what was there"):
         select_all(other, seed=0, folder=Folder(tmp_path), name="targets.parquet")

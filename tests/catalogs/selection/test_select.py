@@ -108,7 +108,7 @@ def test_every_cut_of_the_paper_counts_what_it_removes(folder: Folder) -> None:
         ("object_id,ra\n1,2\n", {}, "has ra but not the other of ra and dec"),
         ("object_id,x\n1,2\n,3\n", {}, "object_id is missing in row 2"),
         ("object_id\nabc\n", {}, "must be an integer"),
-        ("object_id,ra,dec\n1,00:42:44,+41:16:09\n", {}, "must be in decimal degrees"),
+        ("object_id,ra,dec\n1,00:42:44,+41:16:09\n", {}, "type string, as in '00:42:44'; convert sexa"),
         ("object_id,ra,dec\n1,999,0\n", {}, "no galaxy is left of 1: 'position is on the sky' removed 1"),
         ("object_id\n", {}, "has no rows"),
         ("object_id\n1\n", {"cuts": "wu-boada-2019"}, "looks at, has no column 'petroMag_r'"),
@@ -152,7 +152,7 @@ def test_a_list_needs_its_tables_no_more_but_heeds_those_that_are_there(folder: 
     (tables / "b.csv").rename(folder.path / "b.csv")
     assert again("*.csv") == again(".") == again("b.csv") == first
     folder.write("tables/b.csv", b"object_id,x\n2,7\n")
-    with pytest.raises(InputError, match=r"b\.csv is new, or has changed since; name another \[job\] run_dir"):
+    with pytest.raises(InputError, match=r"b\.csv is new, or has changed since; delete \S+ to select again, or"):
         again("*.csv")
     folder.write("tables/b.csv", b"object_id,x\n2,6\n")
     folder.write("tables/notes.txt", b"")

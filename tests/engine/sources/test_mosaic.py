@@ -285,10 +285,19 @@ def test_a_damaged_band_is_named(tmp_path: Path) -> None:
     data = image_bytes(field(sky(), [(RA, DEC)]), **sky())
     (tmp_path / "a-r.fits").write_bytes(data)
     source = make_source(tmp_path, bands=("r", "g"))
-    assert next(iter(source.read(table((RA, DEC))))).reason == "no such file: band g"
+    (cutout,) = source.read(table((RA, DEC)))
+    assert (cutout.source, cutout.reason) == ("a-g.fits", "no such file: band g")
     (tmp_path / "a-g.fits").write_bytes(data[:9000])
-    reason = next(iter(source.read(table((RA, DEC))))).reason
-    assert reason == "unreadable FITS: band g, short data: HDU 0 claims 120000 bytes, 6120 are there"
+    (cutout,) = source.read(table((RA, DEC)))
+    assert cutout.source == "a-g.fits"
+    assert cutout.reason == "unreadable FITS: band g, short data: HDU 0 claims 120000 bytes, 6120 are there"
+    (tmp_path / "a-g.fits").write_bytes(image_bytes(np.zeros((150, 200)), **sky()))
+    (cutout,) = source.read(table((RA, DEC)))
+    assert (cutout.source, cutout.reason) == ("a-g.fits", "missing band: no pixel has data in g")
+    outside, unplaced = source.read(table((RA + 1, DEC), (None, DEC)))
+    assert (outside.source, unplaced.source) == ("a-r.fits", "a-r.fits")
+    (far,) = make_source(tmp_path, pattern="*-{band}.fits", bands=("r", "g")).read(table((RA + 1, DEC)))
+    assert (far.source, far.reason) == ("*-{band}.fits", "outside: no frame holds this position")
 
 
 def test_a_target_without_position_or_size_is_a_reason(tmp_path: Path) -> None:
@@ -458,7 +467,7 @@ def test_the_next_best_frame_serves_where_the_best_is_damaged(tmp_path: Path) ->
     calls.clear()
     first, second, third = source.read(table(*places))
     assert calls["cut_frame"] == 2
-    assert [cutout.source[9] for cutout in (first, second, third)] == ["1", "1", "0"]
+    assert [cutout.source[-6] for cutout in (first, second, third)] == ["1", "1", "0"]
     assert third.reason.startswith("unreadable FITS: short data")
     for cutout in (first, second):
         assert centroid_near(pixels_of(cutout)[:, :, 0]) == pytest.approx([(SIZE - 1) / 2] * 2, abs=0.1)
