@@ -186,7 +186,10 @@ def _object_id(column: pa.ChunkedArray, where: str, first_row: int) -> pa.Chunke
 def _degrees(column: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
-        example = next((f", as in {_shown(value)}" for value in column if value.is_valid), "")
+        odd = column
+        if _is_text(kind):  # where all but one value are numbers, that one is what the user looks for
+            odd = column.filter(pc.invert(pc.match_substring_regex(column, r"^ *[-+]?[0-9.]+([eE][-+]?[0-9]+)? *$")))
+        example = next((f", as in {_shown(value)}" for value in (odd if len(odd) else column) if value.is_valid), "")
         raise InputError(
             f"{where}: {name} must be in decimal degrees, but its column is of type {kind}{example}; "
             "convert sexagesimal positions (12:34:56.7) to degrees first"

@@ -36,17 +36,23 @@ class Downloads:
         return f"{abs(object_id) % 1000:03d}/{object_id}.{self.ending}"
 
     def claim(self, request: Mapping[str, Any]) -> None:
-        """Record what all the pictures have in common; raise InputError where those in the folder differ."""
+        """Record what all the pictures have in common; raise InputError where those in the folder differ.
+
+        Where there is no picture yet the record of an earlier job binds nobody, and is replaced.
+        """
         record = json.dumps(request, sort_keys=True, indent=1).encode()
         try:
             if self.folder.put_if_absent(REQUEST, record):
+                return
+            if next(self.folder.path.glob(f"*/*.{self.ending}"), None) is None:
+                self.folder.write(REQUEST, record)
                 return
             before = json.loads(self.folder.read(REQUEST))
         except OSError as error:
             raise InputError(
                 f"[images] folder {self.folder} cannot keep downloads ({error.strerror or error}); name another"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RuntimeError(f"{self.folder}/{REQUEST} is damaged; delete the folder, or name another") from error
         refuse_other_inputs(
             before,

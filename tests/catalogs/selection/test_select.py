@@ -109,6 +109,7 @@ def test_every_cut_of_the_paper_counts_what_it_removes(folder: Folder) -> None:
         ("object_id,x\n1,2\n,3\n", {}, "object_id is missing in row 2"),
         ("object_id\nabc\n", {}, "must be an integer"),
         ("object_id,ra,dec\n1,00:42:44,+41:16:09\n", {}, "type string, as in '00:42:44'; convert sexa"),
+        ("object_id,ra,dec\n1,10.5,0\n2,unknown,0\n", {}, "ra must be .* of type string, as in 'unknown'; convert"),
         ("object_id,ra,dec\n1,999,0\n", {}, "no galaxy is left of 1: 'position is on the sky' removed 1"),
         ("object_id\n", {}, "has no rows"),
         ("object_id\n1\n", {"cuts": "wu-boada-2019"}, "looks at, has no column 'petroMag_r'"),

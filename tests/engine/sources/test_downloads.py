@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
 from skymetal.engine.sources.downloads import Downloads
 from skymetal.engine.sources.pictures import Unsuitable
@@ -59,3 +60,15 @@ def test_a_seal_holds_the_request_and_every_byte(tmp_path: Path) -> None:
 def test_what_has_no_header_cannot_be_sealed(tmp_path: Path) -> None:
     with pytest.raises(Unsuitable, match="unusual header: no END card in its first 256 KiB"):
         Downloads(folder=Folder(tmp_path), ending="fits").write(7, URL, b"SIMPLE  = " + bytes(2870))
+
+
+def test_another_request_may_begin_where_no_picture_is_yet(tmp_path: Path) -> None:
+    kept = Downloads(folder=Folder(tmp_path), ending="fits")
+    kept.claim({"layer": "ls-dr01"})
+    kept.claim({"layer": "ls-dr10"})
+    kept.write(7, URL, make_fits(0))
+    kept.claim({"layer": "ls-dr10"})
+    with pytest.raises(
+        InputError, match='asked for with layer = "ls-dr10", but this job has layer = "ls-dr9"; name an'
+    ):
+        kept.claim({"layer": "ls-dr9"})

@@ -347,6 +347,7 @@ def test_a_folder_of_other_pictures_is_refused_by_what_differs(tmp_path: Path) -
     targets = on_disk(tmp_path, make_targets(1))
     url = "http://127.0.0.1:9/"
     make_source(tmp_path, url).check(targets)
+    Folder(tmp_path).write("downloads/007/7.jpg", b"")
     make_source(tmp_path, url, contact="you@x.org", requests_per_second=3.0).check(targets)
     with pytest.raises(InputError, match=r"size_pix = 64, but this job has size_pix = 128"):
         make_source(tmp_path, url, framing=Framing(size_pix=128, size_rule="petro5")).check(targets)
