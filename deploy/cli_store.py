@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.selection.kept import refuse_damaged_list
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy.config import read_job
 from skymetal.deploy.console import format_table, say, track
@@ -115,7 +116,11 @@ def _store_path(path: Path) -> Path:
 def _targets(path: Path) -> TargetList | None:
     """Return the target list beside a store: it names galaxies whose receipts are lost."""
     beside = path / TARGETS if (path / STORE).is_dir() else path.absolute().parent / TARGETS
-    return open_targets(beside) if beside.is_file() else None
+    if not beside.is_file():
+        return None
+    targets = open_targets(beside)
+    refuse_damaged_list(targets)
+    return targets
 
 
 def _some(object_id: tuple[int, ...]) -> str:

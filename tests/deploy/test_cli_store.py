@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 from support.stores import fill
 
+from skymetal.catalogs.selection.select import TargetSettings, select_all
 from skymetal.catalogs.storage import Folder
 from skymetal.deploy.cli import main
 from skymetal.engine.store import shard_name
@@ -26,6 +27,19 @@ def test_info_of_a_store_that_lost_a_shard_is_one_sentence(tmp_path: Path) -> No
     assert result.output == (
         f"skymetal: shard {store.folder}/{shard_name(1)} is missing; `skymetal store repair` makes it again\n"
     )
+
+
+def test_verify_beside_a_damaged_target_list_says_which_file_is_damaged(tmp_path: Path) -> None:
+    fill(Folder(tmp_path / "store.zarr"))
+    (tmp_path / "t.csv").write_text("object_id\n" + "".join(f"{1000 + row}\n" for row in range(20)))
+    settings = TargetSettings(survey="sdss", tables=(str(tmp_path / "t.csv"),))
+    path = select_all(settings, seed=0, folder=Folder(tmp_path), name="targets.parquet").path
+    damaged = bytearray(path.read_bytes())
+    damaged[100] ^= 1
+    path.write_bytes(damaged)
+    result = CliRunner().invoke(main, ["store", "verify", str(tmp_path)])
+    assert result.exit_code == 1
+    assert f"{path} is damaged: it is not the list that `skymetal select` wrote" in result.output
 
 
 @pytest.mark.parametrize("verb", ["info", "verify"])
