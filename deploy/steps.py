@@ -39,6 +39,7 @@ from skymetal.train.ensemble import load_ensemble
 from skymetal.train.labels import read_labels
 from skymetal.train.plan import TrainPlan, check_trainable, make_plan
 from skymetal.train.run import train_folds
+from skymetal.train.transfer import refuse_seen_galaxies
 
 
 def select(run: Run) -> None:
@@ -113,6 +114,7 @@ def train(run: Run) -> None:
         seed=run.job.job.seed,
     )
     plan.check()
+    refuse_seen_galaxies(plan)
     claim_inputs(run.directory.folder, "train", plan.inputs())
     if not ensemble_is_whole(run.ensemble):
         _train_folds(run, plan)

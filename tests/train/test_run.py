@@ -17,11 +17,14 @@ from support.tiny_training import tiny_plan
 from skymetal.catalogs.storage import Folder
 from skymetal.train.data import pixels_path
 from skymetal.train.plan import TrainPlan
+from skymetal.train.recipe import find_recipe
 from skymetal.train.run import FoldsFailed, Patience, train_folds, worker_hosts
 from skymetal.train.settings import TrainSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
+TOLERANCE = 1e-3
+"""By how much weights and errors of two ranks may differ from those of one, relatively: sums in another order."""
 SETTINGS = TrainSettings(num_folds=2, num_epochs=3, batch_size=16)
 
 
@@ -133,19 +136,21 @@ def test_a_gang_of_two_whose_one_rank_is_killed_begins_again_together(client: Cl
 
 def test_two_ranks_train_what_one_does(client: Client, tmp_path: Path) -> None:
     # SGD, since AdamW makes a step of full length of a gradient that is nothing but rounding.
-    settings = replace(SETTINGS, recipe="as_written", num_epochs=4, labels=("oh_p50", "lgm_tot_p50"))
+    recipe = find_recipe("modern").lasting(2)
+    (phase,) = recipe.phases
+    gentle = replace(recipe, batch_size=16, optimiser="sgd", phases=(replace(phase, group_lr=(0.02, 0.02, 0.02)),))
     trained = {}
     for number in (1, 2):
-        plan = tiny_plan(tmp_path / str(number), replace(settings, ranks_per_fold=number))
+        plan = replace(tiny_plan(tmp_path / str(number), replace(SETTINGS, ranks_per_fold=number)), recipe=gentle)
         reports = {(r.fold, r.epoch): (r.train_rmse, r.held_out_rmse) for r in train_folds(plan, client)}
         weights = {path.name[:5]: load_file(path) for path in plan.ensemble.glob("*.safetensors")}
         trained[number] = reports, weights
     for at, errors in trained[1][0].items():
-        assert errors == pytest.approx(trained[2][0][at], rel=2e-3)
+        assert errors == pytest.approx(trained[2][0][at], rel=TOLERANCE)
     for fold, tensors in trained[1][1].items():
         for name, tensor in tensors.items():
-            scale = np.abs(tensor).max() + 1e-6
-            assert np.abs(tensor - trained[2][1][fold][name]).max() < 2e-3 * scale, (fold, name)
+            scale = np.abs(tensor).max() + 1e-2
+            assert np.abs(tensor - trained[2][1][fold][name]).max() < TOLERANCE * scale, (fold, name)
 
 
 def test_a_fold_that_fails_for_good_is_named_after_the_others_have_ended(client: Client, tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Transfer: that weights from another training have not already seen the galaxies they are to be judged by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from skymetal.catalogs.errors import InputError
+from skymetal.train.card import CARD, describe_ensemble
+from skymetal.train.init import RANDOM_INIT
+from skymetal.train.plan import TrainPlan
+
+
+def refuse_seen_galaxies(plan: TrainPlan) -> None:
+    """Raise InputError where ``init`` is a member of an ensemble that learnt from galaxies of this training sample.
+
+    Every fold begins with the same weights, so each member would have seen what it is kept from. Only a file that
+    lies in its ensemble's folder can be looked up.
+    """
+    folder = Path(plan.init).parent
+    if plan.init == RANDOM_INIT or not (folder / CARD).is_file():
+        return
+    card = describe_ensemble(folder)
+    seen = card.read_out_of_fold()["object_id"].to_numpy()
+    both = np.intersect1d(seen, plan.read_labels().object_id_N)
+    if len(both):
+        raise InputError(
+            f"[train] init = {plan.init!r} has learnt from {len(both)} of these galaxies (such as {both[0]}): its "
+            "out-of-fold predictions would be judged by what they saw; begin with weights from other galaxies"
+        )
