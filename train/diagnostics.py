@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skymetal.train.metrics import Metrics, Values, evaluate
 
 NUM_BINS = 10
-MIN_IN_BIN = 20
+MIN_IN_BIN = 40
 """A bin of fewer galaxies says more about them than about the predictions."""
 HIGH_OH = 9.1
 """Above it the paper counts 12.6 % of the truths and 5.7 % of its predictions (Wu & Boada 2019, section 4)."""
@@ -82,9 +82,9 @@ def measure_shrinkage(truth_N: Values, prediction_N: Values) -> Shrinkage:
 
 
 def equal_bins(value_N: Values) -> list[NDArray[np.intp]]:
-    """Return the rows of up to ten bins of equal count along a value, none of fewer than 20 galaxies.
+    """Return the rows of up to ten bins of equal count along a value, none of fewer than 40 galaxies.
 
-    Rows without a finite value are in no bin; there is no bin at all where fewer than 20 are left.
+    Rows without a finite value are in no bin; there is no bin at all where fewer than 40 are left.
     """
     known = np.flatnonzero(np.isfinite(value_N))
     num_bins = min(NUM_BINS, len(known) // MIN_IN_BIN)

@@ -20,8 +20,8 @@ def test_bins_hold_equal_counts_and_every_galaxy_with_a_value() -> None:
 
 
 def test_too_few_galaxies_get_fewer_bins_or_none() -> None:
-    assert len(equal_bins(np.arange(59.0))) == 2
-    assert equal_bins(np.arange(19.0)) == []
+    assert len(equal_bins(np.arange(119.0))) == 2
+    assert equal_bins(np.arange(39.0)) == []
 
 
 def test_shrunk_predictions_are_too_high_for_low_truths_and_right_for_their_own_value() -> None:
@@ -42,19 +42,19 @@ def test_shrunk_predictions_are_too_high_for_low_truths_and_right_for_their_own_
 
 
 def test_a_bin_says_where_it_is_and_how_good_it_is() -> None:
-    truth = np.linspace(8, 9, 40)
+    truth = np.linspace(8, 9, 80)
     first, second = [item for item in bin_errors(truth, truth + 0.1) if item.by == "truth"]
     assert (first.low, second.high) == (8, 9)
     assert first.low < first.centre < first.high < second.low
     assert first.metrics.rmse == pytest.approx(rmse(truth, truth + 0.1))
-    assert first.to_dict()["num_galaxies"] == 20
+    assert first.to_dict()["num_galaxies"] == 40
 
 
 def test_coverage_counts_the_truths_in_each_interval_over_all_and_in_bins() -> None:
-    truth = np.tile([0.0, 1.0, 2.0, 3.0], 10)
-    zero, one, two = (np.full(40, value) for value in (0.0, 1.0, 2.0))
+    truth = np.tile([0.0, 1.0, 2.0, 3.0], 20)
+    zero, one, two = (np.full(80, value) for value in (0.0, 1.0, 2.0))
     whole, low, high = measure_coverage(truth, (zero, one), (zero, two), {"redshift": truth})
-    assert (whole.by, whole.num_galaxies, whole.coverage_68, whole.coverage_95) == ("all", 40, 0.5, 0.75)
+    assert (whole.by, whole.num_galaxies, whole.coverage_68, whole.coverage_95) == ("all", 80, 0.5, 0.75)
     assert (low.by, low.coverage_68, low.coverage_95) == ("redshift", 1.0, 1.0)
     assert (high.coverage_68, high.coverage_95) == (0.0, 0.5)
     assert high.to_dict()["low"] == 2
