@@ -230,15 +230,18 @@ def _fit_line(square_N: Values, view_variance_N: Values, *, weight_N: Values) ->
 def _fit_factors(ratio_N: Values, prediction_N: Values) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the factors by which bins of the prediction scatter more or less than all, and the bins' medians.
 
-    Each is drawn to 1 by as much as its own error exceeds the differences between bins (empirical Bayes).
+    Each is a weighted mean of a bin (1/2) and its neighbours (1/4), drawn to 1 by as much as its own error exceeds the
+    differences between bins (empirical Bayes).
     """
     num_bins = min(len(ratio_N) // GALAXIES_PER_BIN, MAX_BINS)
     mean = float(ratio_N.mean())
     if num_bins < 2 or mean <= 0:
         return (), ()
     bins = np.array_split(np.argsort(prediction_N, kind="stable"), num_bins)
-    factor_B = np.array([ratio_N[rows].mean() for rows in bins]) / mean
-    error2_B = np.array([ratio_N[rows].var() / len(rows) for rows in bins]) / mean**2
+    factor_B = np.pad([ratio_N[rows].mean() / mean for rows in bins], 1, mode="edge")
+    error2_B = np.pad([ratio_N[rows].var() / len(rows) / mean**2 for rows in bins], 1, mode="edge")
+    factor_B = (factor_B[:-2] + 2 * factor_B[1:-1] + factor_B[2:]) / 4
+    error2_B = (error2_B[:-2] + 4 * error2_B[1:-1] + error2_B[2:]) / 16
     spread2 = max(float(np.mean((factor_B - 1) ** 2 - error2_B)), 0.0)
     factor_B = 1 + (factor_B - 1) * spread2 / np.maximum(spread2 + error2_B, np.finfo(float).tiny)
     knots, first_B = np.unique([np.median(prediction_N[rows]) for rows in bins], return_index=True)
