@@ -1,0 +1,49 @@
+"""Trains a tiny ensemble on a cluster of one worker a GPU and prints what device each rank was given, as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+from support.tiny_training import tiny_plan
+
+from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.train.run import train_folds, worker_hosts
+from skymetal.train.settings import TrainSettings
+
+
+def watch(seen: dict[int, dict[str, str]], stop: threading.Event) -> None:
+    while not stop.is_set():
+        for child in psutil.Process().children(recursive=True):
+            try:
+                if "skymetal.train.rank" in child.cmdline():
+                    seen[child.pid] = {**child.environ(), "worker": str(child.ppid())}
+            except psutil.Error:
+                continue
+        time.sleep(0.05)
+
+
+def main() -> None:
+    root, kind = Path(sys.argv[1]), sys.argv[2]
+    seen: dict[int, dict[str, str]] = {}
+    stop = threading.Event()
+    threading.Thread(target=watch, args=(seen, stop), daemon=True).start()
+    with LazyCluster(ClusterSettings(kind=kind), scratch=root / "scratch") as cluster:
+        client = cluster.client()
+        lists = client.run(lambda: __import__("os").environ.get("CUDA_VISIBLE_DEVICES"))
+        plan = tiny_plan(root, TrainSettings(num_folds=2, num_epochs=2, batch_size=16))
+        epochs = sorted((report.fold, report.epoch) for report in train_folds(plan, client))
+        num_workers = len(worker_hosts(client))
+    stop.set()
+    ranks = [
+        {name: e.get(name) for name in ("CUDA_VISIBLE_DEVICES", "GLOO_SOCKET_IFNAME", "worker")} for e in seen.values()
+    ]
+    print(json.dumps({"num_workers": num_workers, "workers": sorted(lists.values()), "epochs": epochs, "ranks": ranks}))
+
+
+if __name__ == "__main__":
+    main()
