@@ -163,7 +163,7 @@ def _train_epoch(
         predicted_NK = parallel[settings.trains](images_NCHW)
         loss = batch_loss(recipe.loss, predicted_NK, truth_NK, num_images=len(all_rows), gang=gang)
         state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         state.optimiser.step()
 
         step += 1

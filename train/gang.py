@@ -47,7 +47,7 @@ def synced_batch_norm(network: nn.Module, gang: Gang) -> Iterator[None]:
     classes = [type(module) for module in norms]
     if gang.size > 1:
         for module in norms:
-            module.__class__ = _SyncedBatchNorm
+            module.__class__ = _SyncedBatchNorm  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -80,4 +80,6 @@ class _SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked += 1
-        return centred * (torch.rsqrt(variance + self.eps) * self.weight).view(shape) + self.bias.view(shape)
+        scale = torch.rsqrt(variance + self.eps) * self.weight
+        out: Tensor = centred * scale.view(shape) + self.bias.view(shape)
+        return out

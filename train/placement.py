@@ -22,7 +22,7 @@ def place(folds: Sequence[int], free_hosts: Mapping[str, str], *, ranks_per_fold
     with the most free workers, so that it spreads over as few hosts as can be.
     """
     left = {worker: free_hosts[worker] for worker in sorted(free_hosts)}
-    waiting, placements = list(folds), []
+    waiting, placements = list(folds), list[Placement]()
     while waiting and left:
         wanted = ranks_per_fold or -(-len(left) // len(waiting))
         if len(left) < wanted and placements:

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import TCPStore
 
 from skymetal.catalogs.errors import InputError
 from skymetal.train.fit import EpochReport, Watch
@@ -104,9 +105,7 @@ def _process_group(order: RankOrder, tell: Any) -> Iterator[None]:
     timeout = timedelta(seconds=order.timeout_seconds)
     is_master = order.rank == 0
     # Port 0: the system gives a free one, and nobody can take it in between.
-    store = distributed.TCPStore(
-        order.host, order.port, order.size, is_master=is_master, timeout=timeout, wait_for_workers=False
-    )
+    store = TCPStore(order.host, order.port, order.size, is_master=is_master, timeout=timeout, wait_for_workers=False)
     if is_master:
         tell(port=store.port)
     backend = "nccl" if torch.cuda.is_available() else "gloo"

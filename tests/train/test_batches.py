@@ -13,4 +13,4 @@ def test_batches_come_in_turn_and_whole() -> None:
     taken = list(pixels.take_in_turn(batches))
     assert all(np.array_equal(got.numpy(), images[rows]) for got, rows in zip(taken, batches, strict=True))
     assert np.array_equal(pixels.take(batches[2]).numpy(), images[batches[2]])
-    assert list(pixels.take_in_turn(batches[:1]))[0].shape == (4, 4, 4, 3)
+    assert next(iter(pixels.take_in_turn(batches[:1]))).shape == (4, 4, 4, 3)

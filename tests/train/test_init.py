@@ -126,5 +126,5 @@ def test_imagenet_is_fetched_once_and_believed_by_its_digest_alone(
 
 
 def test_imagenet_that_cannot_be_had_says_how_to_get_it_by_hand(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be fetched \(.*\); get http://127.0.0.1:9/resnet34.pth by another way"):
+    with pytest.raises(InputError, match=r"cannot be fetched \(.*\); get http://127.0.0.1:9/resnet34.pth by another"):
         find_init("imagenet", cache=tmp_path, url="http://127.0.0.1:9/resnet34.pth")

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
 from support.tiny_training import SPEC
 
 from skymetal.engine.pixels import IMAGENET

@@ -45,8 +45,8 @@ def test_a_recipe_that_makes_no_sense_cannot_exist() -> None:
     for changed in ({"trains": "tail"}, {"group_lr": (1.0,)}, {"ramps": ()}):
         with pytest.raises(ValueError, match="a phase needs"):
             dataclasses.replace(phase, **changed)  # type: ignore[arg-type]
+    half = dataclasses.replace(phase, ramps=(dataclasses.replace(ramp, num_epochs=1.5),))
     with pytest.raises(ValueError, match="whole epochs"):
-        half = dataclasses.replace(phase, ramps=(dataclasses.replace(ramp, num_epochs=1.5),))
         dataclasses.replace(find_recipe("modern"), phases=(half,))
     with pytest.raises(ValueError, match="loss is one of"):
         dataclasses.replace(find_recipe("modern"), loss="mae")
