@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from torch import distributed
-from torch.distributed.distributed_c10d import TCPStore
 
 from skymetal.catalogs.errors import InputError
 from skymetal.train.fit import EpochReport, Watch
