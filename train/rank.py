@@ -104,7 +104,9 @@ def _process_group(order: RankOrder, tell: Any) -> Iterator[None]:
     timeout = timedelta(seconds=order.timeout_seconds)
     is_master = order.rank == 0
     # Port 0: the system gives a free one, and nobody can take it in between.
-    store = TCPStore(order.host, order.port, order.size, is_master=is_master, timeout=timeout, wait_for_workers=False)
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        order.host, order.port, order.size, is_master=is_master, timeout=timeout, wait_for_workers=False
+    )
     if is_master:
         tell(port=store.port)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
