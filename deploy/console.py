@@ -23,25 +23,39 @@ def say(text: str) -> None:
     logger.info(text)
 
 
-def track(items: Iterable[Item], *, title: str, total: int, unit: str, amount: Callable[[Item], int]) -> Iterator[Item]:
-    """Pass items on while showing how many of ``total`` units they amount to, the rate and the time left."""
+def track(
+    items: Iterable[Item],
+    *,
+    title: str,
+    total: int,
+    unit: str,
+    amount: Callable[[Item], int],
+    note: Callable[[Item], str] | None = None,
+) -> Iterator[Item]:
+    """Pass items on while showing how many of ``total`` units they amount to, the rate and the time left.
+
+    ``note`` is what the newest item adds to the line.
+    """
     if sys.stderr.isatty():
         with tqdm(total=total, desc=title, unit=unit, dynamic_ncols=True, leave=False) as bar:
             for item in items:
                 yield item
                 bar.update(amount(item))
+                if note is not None:
+                    bar.set_postfix_str(note(item))
         return
     start = last = time.monotonic()
     done = 0
     for item in items:
         yield item
         done += amount(item)
+        noted = f"; {note(item)}" if note is not None else ""
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES and done < total:
             last = now
             rate = done / (now - start)
             minutes = (total - done) / rate / 60
-            say(f"{title}: {done} of {total} {unit}, {rate:.3g} a second, about {minutes:.0f} min left")
+            say(f"{title}: {done} of {total} {unit}, {rate:.3g} a second, about {minutes:.0f} min left{noted}")
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -36,6 +36,7 @@ from skymetal.engine.summary import count_galaxies
 from skymetal.train.assemble import write_ensemble
 from skymetal.train.card import describe_ensemble, ensemble_is_whole
 from skymetal.train.ensemble import load_ensemble
+from skymetal.train.fit import EpochReport
 from skymetal.train.labels import read_labels
 from skymetal.train.plan import TrainPlan, check_trainable, make_plan
 from skymetal.train.run import train_folds
@@ -125,7 +126,13 @@ def train(run: Run) -> None:
 def _train_folds(run: Run, plan: TrainPlan) -> None:
     reports = train_folds(plan, run.cluster.client())
     total = plan.num_folds * plan.recipe.num_epochs
-    for report in track(reports, title="train", total=total, unit="epochs", amount=lambda _: 1):
+    errors: dict[int, float] = {}
+
+    def note(report: EpochReport) -> str:
+        errors[report.fold] = report.held_out_rmse
+        return "held-out RMSE " + ", ".join(f"{fold}: {errors[fold]:.3f}" for fold in sorted(errors))
+
+    for report in track(reports, title="train", total=total, unit="epochs", amount=lambda _: 1, note=note):
         run.directory.record("train", "epoch", **asdict(report))
         if report.epoch == report.num_epochs:
             say(f"train: fold {report.fold} done, RMSE on its held-out galaxies {report.held_out_rmse:.4f} dex")

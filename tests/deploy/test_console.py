@@ -24,6 +24,15 @@ def test_in_a_log_waiting_shows_as_a_line_now_and_then(
     assert "min left" in lines[0]
 
 
+def test_what_the_newest_item_adds_is_in_the_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.0)
+    list(track([1, 2], title="train", total=4, unit="epochs", amount=lambda n: n, note=lambda n: f"loss {n}"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("; ")[1] for line in lines] == ["loss 1", "loss 2"]
+
+
 def test_what_is_said_is_printed_and_logged(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
