@@ -22,11 +22,12 @@ from skymetal.train.data import TrainingSet, measure_normalisation
 from skymetal.train.dropout import draw_dropout
 from skymetal.train.folds import stream_seed
 from skymetal.train.gang import Gang, synced_batch_norm
-from skymetal.train.init import RANDOM_INIT, is_torchvision
+from skymetal.train.init import is_torchvision
 from skymetal.train.loss import batch_loss
 from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
 from skymetal.train.plan import TrainPlan
 from skymetal.train.schedule import step_settings
+from skymetal.train.settings import RANDOM_INIT
 from skymetal.train.state import (
     TrainState,
     apply_settings,

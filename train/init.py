@@ -16,9 +16,8 @@ from skymetal.catalogs.storage import digest, file_digest, open_folder
 from skymetal.catalogs.web.answers import FetchFailed
 from skymetal.catalogs.web.http import FetchLimits, fetch_patiently
 from skymetal.train.network import MetallicityNet
+from skymetal.train.settings import IMAGENET_INIT, RANDOM_INIT
 
-RANDOM_INIT = "random"
-IMAGENET_INIT = "imagenet"
 IMAGENET_URL = "https://download.pytorch.org/models/resnet34-b627a593.pth"
 IMAGENET_SHA256_PREFIX = "b627a593"
 """torchvision names its files by the first digits of their SHA-256."""

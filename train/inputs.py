@@ -11,8 +11,6 @@ from torch.nn import functional
 from skymetal.catalogs.errors import InputError
 from skymetal.engine.pixels import ImageSpec, Normalisation
 
-RESOLUTIONS = (64, 32, 16, 8, 4, 2, 1)
-
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkInput:

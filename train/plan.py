@@ -16,12 +16,12 @@ from skymetal.catalogs.targets import open_targets
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.store import open_store
 from skymetal.train.folds import TEST_FOLD, assign_folds, sky_groups
-from skymetal.train.init import RANDOM_INIT, find_init, load_init
+from skymetal.train.init import find_init, load_init
 from skymetal.train.inputs import NetworkInput
 from skymetal.train.labels import Labels, read_labels
 from skymetal.train.network import MIN_SIZE_PIX, MetallicityNet
 from skymetal.train.recipe import Recipe
-from skymetal.train.settings import TrainSettings
+from skymetal.train.settings import RANDOM_INIT, TrainSettings
 
 METHOD = 2
 """Raise it when the same plan would give other members: half-trained ensembles must not be continued."""

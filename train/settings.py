@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.init import IMAGENET_INIT, RANDOM_INIT
-from skymetal.train.inputs import RESOLUTIONS
 from skymetal.train.recipe import DEFAULT_RECIPE, Recipe, find_recipe
 
+RANDOM_INIT = "random"
+IMAGENET_INIT = "imagenet"
 SPLITS = ("galaxy", "sky")
+RESOLUTIONS = (64, 32, 16, 8, 4, 2, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,12 @@ import torch
 
 from skymetal.catalogs.storage import open_folder
 from skymetal.train.folds import stream_seed
-from skymetal.train.init import RANDOM_INIT, load_init
+from skymetal.train.init import load_init
 from skymetal.train.network import MetallicityNet, in_memory_format
 from skymetal.train.plan import TrainPlan
 from skymetal.train.recipe import Recipe
 from skymetal.train.schedule import StepSettings
+from skymetal.train.settings import RANDOM_INIT
 
 _DIGEST_BYTES = 32
 ADAM_BETA2 = 0.999

@@ -8,8 +8,8 @@ import numpy as np
 
 from skymetal.catalogs.errors import InputError
 from skymetal.train.card import CARD, describe_ensemble
-from skymetal.train.init import RANDOM_INIT
 from skymetal.train.plan import TrainPlan
+from skymetal.train.settings import RANDOM_INIT
 
 
 def refuse_seen_galaxies(plan: TrainPlan) -> None:
