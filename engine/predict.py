@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from skymetal.engine.pixels import ImageSpec
 
-NUM_VIEWS = (1, 2, 4, 8)
-"""How many of an image's eight flips and rotations may be averaged: each number is a group of them."""
+NUM_VIEWS = (1, 2, 4, 5, 8)
+"""How many views of an image may be averaged: groups of its eight flips and turns, or the paper's five random ones."""
 
 
 class Predictor(Protocol):
