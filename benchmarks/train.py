@@ -24,12 +24,12 @@ import torch
 from torch.nn import functional
 
 from skymetal.train.data import gather_pixels, read_training_set
-from skymetal.train.dropout import draw_dropout
 from skymetal.train.fit import FoldData, Watch, split, train_member
-from skymetal.train.gang import Gang
 from skymetal.train.member import choose_device
-from skymetal.train.network import MetallicityNet, in_memory_format
+from skymetal.train.network.dropout import draw_dropout
+from skymetal.train.network.network import MetallicityNet, in_memory_format
 from skymetal.train.plan import TrainPlan, make_plan
+from skymetal.train.ranks.gang import Gang
 from skymetal.train.settings import TrainSettings
 from skymetal.train.state import training_format
 

@@ -12,9 +12,9 @@ from skymetal.deploy.config import read_job
 from skymetal.deploy.evaluation import read_predictions
 from skymetal.deploy.rivals import run_rival
 from skymetal.deploy.run import Run
-from skymetal.train.evaluate import compare_with_truth
-from skymetal.train.rivals import Rival, judge
-from skymetal.train.wording import format_difference
+from skymetal.train.evaluation.evaluate import compare_with_truth
+from skymetal.train.evaluation.rivals import Rival, judge
+from skymetal.train.evaluation.wording import format_difference
 
 
 def find_other_run(against: str) -> Rival:

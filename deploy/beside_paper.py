@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skymetal.deploy.console import format_table
-from skymetal.train.paper import HEADER, resolution_beside_paper, rows_beside_paper, shrinkage_beside_paper
+from skymetal.train.evaluation.paper import HEADER, resolution_beside_paper, rows_beside_paper, shrinkage_beside_paper
 
 PAPER = "paper"
 

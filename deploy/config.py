@@ -22,7 +22,7 @@ from skymetal.catalogs.selection.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.score import ScoreSettings
-from skymetal.train.evaluate import EvaluateSettings
+from skymetal.train.evaluation.evaluate import EvaluateSettings
 from skymetal.train.settings import TrainSettings
 
 Section = TypeVar("Section")

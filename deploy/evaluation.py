@@ -12,9 +12,9 @@ from skymetal.deploy.evaluation_files import NUMBERS_CSV, write_figures, write_n
 from skymetal.deploy.rivals import UNSHRUNK, gather_rivals
 from skymetal.deploy.run import Run
 from skymetal.engine.lookup import read_cutouts
-from skymetal.train.evaluate import FOREST, R_BAND, compare_with_truth, judge_comparison
-from skymetal.train.gallery import choose_ranks, draw_gallery
-from skymetal.train.wording import format_judgement
+from skymetal.train.evaluation.evaluate import FOREST, R_BAND, compare_with_truth, judge_comparison
+from skymetal.train.evaluation.gallery import choose_ranks, draw_gallery
+from skymetal.train.evaluation.wording import format_judgement
 
 PANELS = (R_BAND, FOREST)
 """The rivals of the paper's Figure 1, from left to right; the ensemble's own panel is the last."""

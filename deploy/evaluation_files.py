@@ -10,13 +10,13 @@ import numpy as np
 
 from skymetal.catalogs.storage import Folder
 from skymetal.deploy import run_directory as names
-from skymetal.train.charts import draw_bins, draw_coverage, draw_mass_metallicity
-from skymetal.train.evaluate import Comparison, Judgement
-from skymetal.train.figures import Panel, draw_evaluation, draw_panels
-from skymetal.train.flat import to_csv
-from skymetal.train.metrics import evaluate as measure
-from skymetal.train.photometry import MASS
-from skymetal.train.rivals import MIN_GALAXIES, Rival
+from skymetal.train.evaluation.charts import draw_bins, draw_coverage, draw_mass_metallicity
+from skymetal.train.evaluation.evaluate import Comparison, Judgement
+from skymetal.train.evaluation.figures import Panel, draw_evaluation, draw_panels
+from skymetal.train.evaluation.flat import to_csv
+from skymetal.train.evaluation.metrics import evaluate as measure
+from skymetal.train.evaluation.photometry import MASS
+from skymetal.train.evaluation.rivals import MIN_GALAXIES, Rival
 
 NUMBERS_CSV = "evaluation.csv"
 

@@ -16,12 +16,12 @@ from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.predict import PredictorRef
 from skymetal.train.card import describe_ensemble
 from skymetal.train.ensemble import load_ensemble
-from skymetal.train.evaluate import R_BAND, TRUTH, Comparison
-from skymetal.train.forest import FORESTS, forest_obstacle, grow_forest
-from skymetal.train.grey import GreyPlan, grey_rival, predict_grey
-from skymetal.train.mass import predict_from_mass
-from skymetal.train.photometry import MASS, FoldedTable, fold_table
-from skymetal.train.rivals import Rival
+from skymetal.train.evaluation.evaluate import R_BAND, TRUTH, Comparison
+from skymetal.train.evaluation.forest import FORESTS, forest_obstacle, grow_forest
+from skymetal.train.evaluation.grey import GreyPlan, grey_rival, predict_grey
+from skymetal.train.evaluation.mass import predict_from_mass
+from skymetal.train.evaluation.photometry import MASS, FoldedTable, fold_table
+from skymetal.train.evaluation.rivals import Rival
 
 UNSHRUNK = "oh_unshrunk"
 """The catalogue's column of predictions corrected for shrinkage, where the ensemble has such a correction."""

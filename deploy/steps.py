@@ -39,7 +39,7 @@ from skymetal.train.ensemble import load_ensemble
 from skymetal.train.fit import EpochReport
 from skymetal.train.labels import read_labels
 from skymetal.train.plan import TrainPlan, check_trainable, make_plan
-from skymetal.train.run import train_folds
+from skymetal.train.ranks.run import train_folds
 from skymetal.train.transfer import refuse_seen_galaxies
 
 

@@ -13,10 +13,10 @@ from skymetal.catalogs.storage import open_folder
 from skymetal.catalogs.tables import read_table
 from skymetal.deploy.beside_paper import PAPER, beside_paper
 from skymetal.deploy.evaluation_files import write_figures, write_numbers
-from skymetal.train.evaluate import compare, judge_comparison
-from skymetal.train.photometry import MASS
-from skymetal.train.rivals import Rival
-from skymetal.train.wording import format_judgement
+from skymetal.train.evaluation.evaluate import compare, judge_comparison
+from skymetal.train.evaluation.photometry import MASS
+from skymetal.train.evaluation.rivals import Rival
+from skymetal.train.evaluation.wording import format_judgement
 
 ID_NAMES = ("object_id", "objID", "objid", "OBJID")
 

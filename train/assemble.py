@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 import skymetal
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
 from skymetal.catalogs.storage import Folder, digest, open_folder
-from skymetal.train.calibration import MIN_TEST_GALAXIES, Calibration, fit_calibration
+from skymetal.train.calibration.calibration import MIN_TEST_GALAXIES, Calibration, fit_calibration
+from skymetal.train.calibration.intervals import Sample
 from skymetal.train.card import CARD, FORMAT, OUT_OF_FOLD, TEST, EnsembleCard, describe_ensemble
 from skymetal.train.folds import TEST_FOLD
-from skymetal.train.intervals import Sample
 from skymetal.train.member import MemberReceipt, find_receipt
 from skymetal.train.plan import TrainPlan
 

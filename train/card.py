@@ -13,8 +13,8 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import decode_parquet
 from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec, Normalisation
-from skymetal.train.calibration import Calibration
-from skymetal.train.inputs import NetworkInput
+from skymetal.train.calibration.calibration import Calibration
+from skymetal.train.network.inputs import NetworkInput
 from skymetal.train.recipe import Recipe
 
 CARD = "ensemble.toml"

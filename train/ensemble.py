@@ -15,7 +15,7 @@ from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
 from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
-from skymetal.train.network import MetallicityNet
+from skymetal.train.network.network import MetallicityNet
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skymetal.engine.pixels import IMAGENET, Normalisation
-from skymetal.train.augment import augment, draw
 from skymetal.train.batches import Pixels
 from skymetal.train.data import TrainingSet, measure_normalisation
-from skymetal.train.dropout import draw_dropout
 from skymetal.train.folds import stream_seed
-from skymetal.train.gang import Gang, synced_batch_norm
-from skymetal.train.init import is_torchvision
 from skymetal.train.loss import batch_loss
 from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
+from skymetal.train.network.augment import augment, draw
+from skymetal.train.network.dropout import draw_dropout
+from skymetal.train.network.init import is_torchvision
 from skymetal.train.plan import TrainPlan
+from skymetal.train.ranks.gang import Gang, synced_batch_norm
 from skymetal.train.schedule import step_settings
 from skymetal.train.settings import RANDOM_INIT
 from skymetal.train.state import (

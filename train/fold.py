@@ -14,10 +14,10 @@ from skymetal.engine.predict import NUM_VIEWS
 from skymetal.train.data import read_training_set
 from skymetal.train.fit import FoldData, Watch, make_member, predict_rows, split, train_member
 from skymetal.train.folds import TEST_FOLD
-from skymetal.train.gang import Gang
 from skymetal.train.member import MemberReceipt, find_receipt, receipt_name
-from skymetal.train.network import MetallicityNet
+from skymetal.train.network.network import MetallicityNet
 from skymetal.train.plan import TrainPlan
+from skymetal.train.ranks.gang import Gang
 from skymetal.train.state import remove_checkpoint
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skymetal.train.gang import Gang
+from skymetal.train.ranks.gang import Gang
 
 
 def batch_loss(loss: str, predicted_NK: Tensor, truth_NK: Tensor, *, num_images: int, gang: Gang) -> Tensor:

@@ -19,10 +19,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder
 from skymetal.engine.pixels import ImageSpec, Normalisation
-from skymetal.train.inputs import NetworkInput
-from skymetal.train.network import STAGES, MetallicityNet, in_memory_format
+from skymetal.train.network.inputs import NetworkInput
+from skymetal.train.network.network import STAGES, MetallicityNet, in_memory_format
+from skymetal.train.network.views import make_views
 from skymetal.train.recipe import Augmentation
-from skymetal.train.views import make_views
 
 
 @dataclass(frozen=True, kw_only=True)

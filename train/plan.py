@@ -16,10 +16,10 @@ from skymetal.catalogs.targets import open_targets
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.store import open_store
 from skymetal.train.folds import TEST_FOLD, assign_folds, sky_groups
-from skymetal.train.init import find_init, load_init
-from skymetal.train.inputs import NetworkInput
 from skymetal.train.labels import Labels, read_labels
-from skymetal.train.network import MIN_SIZE_PIX, MetallicityNet
+from skymetal.train.network.init import find_init, load_init
+from skymetal.train.network.inputs import NetworkInput
+from skymetal.train.network.network import MIN_SIZE_PIX, MetallicityNet
 from skymetal.train.recipe import Recipe
 from skymetal.train.settings import RANDOM_INIT, TrainSettings
 

@@ -10,8 +10,8 @@ import torch
 
 from skymetal.catalogs.storage import open_folder
 from skymetal.train.folds import stream_seed
-from skymetal.train.init import load_init
-from skymetal.train.network import MetallicityNet, in_memory_format
+from skymetal.train.network.init import load_init
+from skymetal.train.network.network import MetallicityNet, in_memory_format
 from skymetal.train.plan import TrainPlan
 from skymetal.train.recipe import Recipe
 from skymetal.train.schedule import StepSettings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from skymetal.train.intervals import Sample
-from skymetal.train.metrics import Values
+from skymetal.train.calibration.intervals import Sample
+from skymetal.train.evaluation.metrics import Values
 
 BIAS_DEX = 0.02
 

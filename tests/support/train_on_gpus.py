@@ -12,7 +12,7 @@ import psutil
 from support.tiny_training import tiny_plan
 
 from skymetal.deploy.cluster import ClusterSettings, LazyCluster
-from skymetal.train.run import train_folds, worker_hosts
+from skymetal.train.ranks.run import train_folds, worker_hosts
 from skymetal.train.settings import TrainSettings
 
 
@@ -20,7 +20,7 @@ def watch(seen: dict[int, dict[str, str]], stop: threading.Event) -> None:
     while not stop.is_set():
         for child in psutil.Process().children(recursive=True):
             try:
-                if "skymetal.train.rank" in child.cmdline():
+                if "skymetal.train.ranks.rank" in child.cmdline():
                     seen[child.pid] = {**child.environ(), "worker": str(child.ppid())}
             except psutil.Error:
                 continue

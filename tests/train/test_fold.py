@@ -19,7 +19,7 @@ from skymetal.train.fit import EpochReport, Watch
 from skymetal.train.fold import fit_fold
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.member import find_receipt
-from skymetal.train.network import MetallicityNet
+from skymetal.train.network.network import MetallicityNet
 from skymetal.train.plan import TrainPlan
 from skymetal.train.settings import TrainSettings
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skymetal.train.gang import Gang
 from skymetal.train.loss import batch_loss
+from skymetal.train.ranks.gang import Gang
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,11 @@ import torch
 from support.tiny_training import SPEC
 
 from skymetal.engine.pixels import IMAGENET
-from skymetal.train.inputs import NetworkInput
 from skymetal.train.member import Member, fold_batch_norm, predict_views
-from skymetal.train.network import MetallicityNet
+from skymetal.train.network.inputs import NetworkInput
+from skymetal.train.network.network import MetallicityNet
+from skymetal.train.network.views import make_views
 from skymetal.train.recipe import Augmentation
-from skymetal.train.views import make_views
 
 AUGMENTATION = Augmentation(zoom=(1.0, 1.2), rotation_deg=10.0, brightness=0.05, contrast=0.05)
 

@@ -17,7 +17,7 @@ from skymetal.catalogs.targets import open_targets, write_targets
 from skymetal.engine.shard import array_metadata
 from skymetal.engine.store import CutoutStore, open_store
 from skymetal.train.folds import TEST_FOLD, assign_folds
-from skymetal.train.network import MetallicityNet
+from skymetal.train.network.network import MetallicityNet
 from skymetal.train.plan import TrainPlan
 from skymetal.train.settings import TrainSettings
 

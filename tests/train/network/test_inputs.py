@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.tiny_training import SPEC
+
+from skymetal.catalogs.errors import InputError
+from skymetal.engine.pixels import IMAGENET
+from skymetal.train.network.inputs import NetworkInput
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3)).astype(np.uint8))
+
+
+def test_pixels_are_normalised_as_the_engine_says(images: torch.Tensor) -> None:
+    wanted = (images.numpy() / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
+    got = NetworkInput().apply(images, IMAGENET, SPEC)
+    assert np.allclose(got.permute(0, 2, 3, 1).numpy(), wanted, atol=1e-5)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_one_band_takes_the_place_of_all(images: torch.Tensor) -> None:
+    plain = NetworkInput().apply(images, IMAGENET, SPEC)
+    shown = NetworkInput(band="r").apply(images, IMAGENET, SPEC)
+    assert all(torch.equal(shown[:, channel], plain[:, 1]) for channel in range(3))
+
+
+def test_fewer_pixels_keep_the_frame_and_the_mean(images: torch.Tensor) -> None:
+    plain = NetworkInput().apply(images, IMAGENET, SPEC)
+    for resolution in (16, 4, 1):
+        shown = NetworkInput(resolution_pix=resolution).apply(images, IMAGENET, SPEC)
+        assert shown.shape == plain.shape
+        assert torch.allclose(shown.mean((2, 3)), plain.mean((2, 3)), atol=1e-5)
+        assert len(shown[0, 0].unique()) <= resolution**2
+    assert torch.equal(shown[0, 0], shown[0, 0, :1, :1].expand(32, 32))
+
+
+def test_what_the_images_do_not_have_is_refused() -> None:
+    with pytest.raises(InputError, match=r"\[train\] band = 'u' is none of the images' bands, i, r, g"):
+        NetworkInput(band="u").check(SPEC)
+    for resolution, size in ((32, 32), (64, 32), (16, 40)):
+        with pytest.raises(InputError, match=rf"\[train\] resolution_pix = {resolution} must be smaller"):
+            NetworkInput(resolution_pix=resolution).check(replace(SPEC, size_pix=size))
+    NetworkInput(band="g", resolution_pix=16).check(SPEC)

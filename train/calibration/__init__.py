@@ -1,0 +1,1 @@
+"""From a raw prediction to percentiles, and to a value without shrinkage."""

@@ -1,0 +1,1 @@
+"""Predictions judged: the numbers, the rivals and the figures."""

@@ -1,0 +1,1 @@
+"""The network, what it is shown, and where its weights begin."""

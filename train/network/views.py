@@ -1,0 +1,55 @@
+"""The views of an image: itself, flipped and turned, the eight ways a square maps onto itself; or the paper's five."""
+
+from __future__ import annotations
+
+import google_crc32c
+import torch
+from torch import Tensor
+
+from skymetal.engine.pixels import Normalisation
+from skymetal.train.network.augment import Draw, augment, draw
+from skymetal.train.recipe import Augmentation
+
+# (quarter turns, mirrored), ordered so that 1, 2, 4 and 8 views are each a group: no direction is preferred.
+VIEWS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True))
+PAPER_VIEWS = 5
+"""The plain image and four random draws of the training's augmentation (Wu & Boada 2019)."""
+
+
+def make_views(
+    images_NCHW: Tensor,
+    num_views: int,
+    pixels_NHWC: Tensor,
+    augmentation: Augmentation,
+    normalisation: Normalisation,
+) -> Tensor:
+    """Return (N, V, C, H, W), V = num_views: every image in its views; view 0 is the image itself.
+
+    Five views are random, and the draw of a galaxy is a function of its own stored pixels: whatever the galaxies
+    beside it, its views are the same.
+    """
+    if num_views == PAPER_VIEWS:
+        return _random_views(images_NCHW, pixels_NHWC, augmentation, normalisation)
+    views = []
+    for quarter_turns, mirrored in VIEWS[:num_views]:
+        turned = torch.rot90(images_NCHW, quarter_turns, (2, 3))
+        views.append(turned.flip(3) if mirrored else turned)
+    return torch.stack(views, dim=1)
+
+
+def _random_views(
+    images_NCHW: Tensor, pixels_NHWC: Tensor, augmentation: Augmentation, normalisation: Normalisation
+) -> Tensor:
+    num_random = PAPER_VIEWS - 1
+    draws = []
+    for pixels_HWC in pixels_NHWC.cpu().numpy():
+        generator = torch.Generator().manual_seed(google_crc32c.value(pixels_HWC.tobytes()))
+        draws.append(draw(num_random, augmentation, generator))
+    drawn = Draw(
+        matrix_N23=torch.cat([d.matrix_N23 for d in draws]),
+        contrast_N=torch.cat([d.contrast_N for d in draws]),
+        brightness_N=torch.cat([d.brightness_N for d in draws]),
+    )
+    repeated = images_NCHW.repeat_interleave(num_random, dim=0)
+    random_NVCHW = augment(repeated, drawn, normalisation).unflatten(0, (-1, num_random))
+    return torch.cat([images_NCHW[:, None], random_NVCHW], dim=1)

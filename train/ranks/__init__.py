@@ -1,0 +1,1 @@
+"""Folds over a cluster: gangs of ranks, each a supervised process."""

@@ -1,0 +1,240 @@
+"""Training on the cluster: folds queued over gangs of ranks, epochs reported as they end.
+
+The coordinator, here, decides; a supervisor (a Dask task pinned to a worker) runs each rank's process. Dask retries
+nothing: a rank alone would wait for peers that are gone. A fold whose gang fails begins again from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from distributed import Client, Future
+
+from skymetal.catalogs.storage import open_folder
+from skymetal.train.data import gather_pixels, pixels_path
+from skymetal.train.fit import EpochReport
+from skymetal.train.member import find_receipt
+from skymetal.train.plan import TrainPlan
+from skymetal.train.ranks.placement import Placement, place
+from skymetal.train.ranks.supervise import RankOutcome, RankTask, call_off, supervise
+
+POLL_SECONDS = 0.2
+MAX_ATTEMPTS = 4
+"""How often a fold may fail without an epoch in between: whatever ails it is then no accident."""
+
+
+class FoldsFailed(RuntimeError):
+    """Some folds failed; every other fold is trained and recorded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long to wait: for a worker, when there is none; and for a word of a rank, before it is killed."""
+
+    no_worker_seconds: float = 300.0
+    silence_seconds: float = 300.0
+
+
+@dataclass(kw_only=True)
+class _Attempt:
+    """A gang at work on a fold."""
+
+    name: str
+    placement: Placement
+    futures: dict[int, Future[RankOutcome]]
+    outcomes: dict[int, RankOutcome] = field(default_factory=dict)
+
+    @property
+    def failures(self) -> list[RankOutcome]:
+        """The ranks that failed, those first that were not just called off."""
+        failed = [outcome for outcome in self.outcomes.values() if outcome.failure]
+        return sorted(failed, key=lambda outcome: (outcome.was_called_off, outcome.rank))
+
+
+def train_folds(plan: TrainPlan, client: Client, *, patience: Patience | None = None) -> Iterator[EpochReport]:
+    """Train every fold that has no receipt and yield each epoch once, as it ends.
+
+    Raises FoldsFailed, after all others have ended, when a fold failed for good; and when the cluster has had no
+    worker for as long as patience allows.
+    """
+    coordinator = _Coordinator(plan=plan, client=client, patience=patience or Patience())
+    try:
+        coordinator.prepare()
+        yield from coordinator.reports()
+    finally:
+        coordinator.close()
+    coordinator.raise_failures()
+    open_folder(plan.checkpoints).remove(pixels_path(plan).name)
+
+
+class _Coordinator:
+    def __init__(self, *, plan: TrainPlan, client: Client, patience: Patience) -> None:
+        self._plan, self._client, self._patience = plan, client, patience
+        ensemble = open_folder(plan.ensemble)
+        self._waiting = [f for f in range(plan.num_folds) if find_receipt(ensemble, f, plan_digest=plan.digest) is None]
+        self._attempts: list[_Attempt] = []
+        self._num_failed: dict[int, int] = {}
+        self._failures: dict[int, str] = {}
+        self._told: set[tuple[int, int]] = set()
+        self._topic = f"skymetal-train-{uuid.uuid4().hex}"
+        self._arrivals: queue.SimpleQueue[EpochReport] = queue.SimpleQueue()
+        client.subscribe_topic(self._topic, lambda event: self._arrivals.put(EpochReport(**json.loads(event[1]))))
+
+    def prepare(self) -> None:
+        """Gather the pixels, on some worker: this process may not see the cutouts."""
+        if self._waiting:
+            future = self._client.submit(_gather, self._plan, pure=False)
+            failure = _wait(future, self._client, self._patience.no_worker_seconds)
+            if failure:
+                self._failures |= {fold: failure for fold in self._waiting}
+                self._waiting = []
+
+    def reports(self) -> Iterator[EpochReport]:
+        """Start gangs wherever workers are free, restart those that fail, and tell the epochs."""
+        last_sign = time.monotonic()
+        while self._waiting or self._attempts:
+            hosts = self._worker_hosts()
+            self._start_gangs(hosts)
+            yield from self._new_reports()
+            for attempt in list(self._attempts):
+                self._look_at(attempt, hosts)
+            if hosts:
+                last_sign = time.monotonic()
+            elif time.monotonic() - last_sign > self._patience.no_worker_seconds:
+                unfinished = [*self._waiting, *(attempt.placement.fold for attempt in self._attempts)]
+                self._failures |= {f: f"no worker for {self._patience.no_worker_seconds:g} s" for f in unfinished}
+                break
+        yield from self._new_reports()
+
+    def _start_gangs(self, hosts: Mapping[str, str]) -> None:
+        busy = {worker for attempt in self._attempts for worker in attempt.placement.workers}
+        free = {worker: host for worker, host in hosts.items() if worker not in busy}
+        for placement in place(self._waiting, free, ranks_per_fold=self._plan.ranks_per_fold):
+            if len(placement.workers) < self._plan.ranks_per_fold and len(hosts) >= self._plan.ranks_per_fold:
+                continue  # the rest of its gang is still at work elsewhere
+            self._waiting.remove(placement.fold)
+            name = f"fold{placement.fold}-{uuid.uuid4().hex}"
+            futures = {rank: self._submit(name, placement, rank) for rank in range(len(placement.workers))}
+            self._attempts.append(_Attempt(name=name, placement=placement, futures=futures))
+
+    def _submit(self, name: str, placement: Placement, rank: int) -> Future[RankOutcome]:
+        task = RankTask(
+            name=name,
+            plan=self._plan.to_json(),
+            fold=placement.fold,
+            rank=rank,
+            size=len(placement.workers),
+            topic=self._topic,
+            silence_seconds=self._patience.silence_seconds,
+        )
+        where = [placement.workers[rank]]
+        return self._client.submit(
+            supervise, task, workers=where, allow_other_workers=False, pure=False, retries=0, key=f"{name}-rank{rank}"
+        )
+
+    def _look_at(self, attempt: _Attempt, hosts: Mapping[str, str]) -> None:
+        fold = attempt.placement.fold
+        for rank, future in list(attempt.futures.items()):
+            is_lost = attempt.placement.workers[rank] not in hosts
+            if future.done() or is_lost:
+                del attempt.futures[rank]
+                attempt.outcomes[rank] = _outcome(future, fold, rank)
+                future.cancel()
+        if attempt.failures and attempt.futures:
+            call_off(attempt.name).set()
+        if not attempt.futures:
+            self._attempts.remove(attempt)
+            self._settle(fold, attempt.failures)
+
+    def _settle(self, fold: int, failures: list[RankOutcome]) -> None:
+        if not failures:
+            return
+        self._num_failed[fold] = self._num_failed.get(fold, 0) + 1
+        if failures[0].is_final or self._num_failed[fold] >= MAX_ATTEMPTS:
+            tries = "" if self._num_failed[fold] == 1 else f", {self._num_failed[fold]} times in a row"
+            self._failures[fold] = f"{failures[0].failure}{tries}"
+        else:
+            self._waiting.append(fold)
+            self._waiting.sort()
+
+    def _new_reports(self) -> list[EpochReport]:
+        found = []
+        try:
+            found.append(self._arrivals.get(timeout=POLL_SECONDS))
+            while True:
+                found.append(self._arrivals.get_nowait())
+        except queue.Empty:
+            pass
+        # An epoch is told twice when a fold goes on from a checkpoint before it.
+        new = [report for report in found if (report.fold, report.epoch) not in self._told]
+        for report in new:
+            self._told.add((report.fold, report.epoch))
+            self._num_failed.pop(report.fold, None)
+        return new
+
+    def _worker_hosts(self) -> dict[str, str]:
+        return worker_hosts(self._client)
+
+    def close(self) -> None:
+        """Call off what is still at work, and wait a moment for it to end."""
+        for attempt in self._attempts:
+            call_off(attempt.name).set()
+        futures = [future for attempt in self._attempts for future in attempt.futures.values()]
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not all(future.done() for future in futures):
+            time.sleep(POLL_SECONDS)
+        self._client.cancel(futures)
+        self._client.unsubscribe_topic(self._topic)
+
+    def raise_failures(self) -> None:
+        """Raise FoldsFailed where a fold is not trained."""
+        if self._failures:
+            fold, reason = min(self._failures.items())
+            raise FoldsFailed(
+                f"{len(self._failures)} of {self._plan.num_folds} folds failed, the first is fold {fold}: {reason}. "
+                "What succeeded is kept; mend the cause and run the same command again"
+            )
+
+
+def worker_hosts(client: Client) -> dict[str, str]:
+    """Return the address of every worker and the host it is on; empty where the scheduler cannot be asked."""
+    try:
+        addresses = client.scheduler_info(n_workers=-1)["workers"] if client.status == "running" else {}
+    except (OSError, ValueError):
+        return {}
+    return {address: urlsplit(address).hostname or address for address in addresses}
+
+
+def _gather(plan: TrainPlan) -> str:
+    """Return "" or why the pixels could not be gathered; a task returns, whatever happens."""
+    try:
+        gather_pixels(plan)
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _wait(future: Future[str], client: Client, patience_seconds: float) -> str:
+    last_sign = time.monotonic()
+    while not future.done():
+        time.sleep(POLL_SECONDS)
+        if worker_hosts(client):
+            last_sign = time.monotonic()
+        elif time.monotonic() - last_sign > patience_seconds:
+            return f"no worker for {patience_seconds:g} s"
+    return future.result(timeout=60) if future.status == "finished" else str(future.exception(timeout=60))
+
+
+def _outcome(future: Future[RankOutcome], fold: int, rank: int) -> RankOutcome:
+    if future.status == "finished":
+        outcome: RankOutcome = future.result(timeout=60)
+        return outcome
+    # The task itself never raises: this is Dask's word, a worker that died or a lost scheduler.
+    why = str(future.exception(timeout=60)) if future.status == "error" else "its worker died"
+    return RankOutcome(fold=fold, rank=rank, failure=why)
