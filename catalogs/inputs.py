@@ -11,13 +11,17 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, digest
 
 
-def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any]) -> str:
+def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any], *, has_results: bool = True) -> str:
     """Record the inputs of a step, or check them against the record; return their digest.
 
-    Raises InputError, naming the first input that differs, when the step was begun with others.
+    A step that has_results not yet may begin anew with others. Raises InputError, naming the first input that
+    differs, when the step was begun with others.
     """
     record = json.dumps(inputs, sort_keys=True, indent=1).encode()
     name = f"inputs/{step}.json"
+    if not has_results:
+        run_dir.write(name, record)
+        return digest(record)
     if not run_dir.put_if_absent(name, record):
         try:
             before = json.loads(run_dir.read(name))

@@ -66,7 +66,8 @@ def claim_ingest(run: Run) -> IngestPlan:
     plan = make_ingest_plan(run.job.images, targets=run.targets, run_dir=run.directory.folder, seed=run.job.job.seed)
     plan.check()
     inputs = asdict(run.job.images) | {"targets": plan.targets.digest, "seed": run.job.job.seed}
-    claim_inputs(run.directory.folder, "ingest", inputs)
+    has_results = len(plan.missing_blocks()) < plan.store.num_blocks
+    claim_inputs(run.directory.folder, "ingest", inputs, has_results=has_results)
     return plan
 
 
@@ -96,8 +97,8 @@ def ingest(run: Run) -> None:
         say(f"ingest: of those stored, {counts.describe_flags()}")
     if counts.num_stored == 0:
         raise InputError(
-            f"no target has a usable image ({why}); mend [images] and name another [job] run_dir: "
-            f"{run.path / names.QUARANTINE} has the reason for each"
+            f"no target has a usable image ({why}); mend [images] and delete {run.path / STORE}, or name another "
+            f"[job] run_dir: {run.path / names.QUARANTINE} has the reason for each"
         )
 
 

@@ -21,6 +21,14 @@ def test_other_inputs_are_refused_by_name(folder: Folder) -> None:
         claim_inputs(folder, "score", {"views": 8, "store": "abc", "extra": 1})
 
 
+def test_a_step_without_results_may_begin_anew_with_others(folder: Folder) -> None:
+    claim_inputs(folder, "ingest", {"service_url": "mistyped"}, has_results=False)
+    claim_inputs(folder, "ingest", {"service_url": "right"}, has_results=False)
+    claim_inputs(folder, "ingest", {"service_url": "right"})
+    with pytest.raises(InputError, match="began `ingest` with service_url"):
+        claim_inputs(folder, "ingest", {"service_url": "mistyped"})
+
+
 def test_steps_do_not_share_their_inputs(folder: Folder) -> None:
     claim_inputs(folder, "score", {"views": 8})
     claim_inputs(folder, "train", {"views": 4})
