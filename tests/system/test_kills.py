@@ -24,7 +24,7 @@ def test_a_job_killed_at_five_moments_ends_with_the_same_bytes(undisturbed: Path
 
     moments = [
         lambda: found("store.zarr/receipts/*.parquet", 2),
-        lambda: found("checkpoints/*"),
+        lambda: found("checkpoints/fold*"),
         lambda: found("ensemble/fold*.json"),
         lambda: found("parts/receipts/*.json", 3),
         lambda: found("versions/.building*"),
@@ -70,7 +70,7 @@ def test_ctrl_c_stops_with_one_line_and_leaves_nothing_running(tmp_path: Path) -
         runs.command("run", job), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not list((tmp_path / "run").glob("checkpoints/*")):
+    while time.monotonic() < deadline and not list((tmp_path / "run").glob("checkpoints/fold*")):
         time.sleep(0.02)
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
