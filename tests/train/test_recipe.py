@@ -10,12 +10,12 @@ from skymetal.catalogs.errors import InputError
 from skymetal.train.recipe import RECIPE_FOLDER, Phase, Ramp, Recipe, find_recipe, recipe_names
 
 
-def test_there_are_the_papers_three_recipes_and_ours() -> None:
-    assert recipe_names() == ["as_run", "as_written", "modern", "super_convergent"]
+def test_there_are_the_papers_three_recipes_and_our_two() -> None:
     assert {name: find_recipe(name).num_epochs for name in recipe_names()} == {
         "as_run": 10,
         "as_written": 10,
-        "modern": find_recipe("modern").num_epochs,
+        "fine_tune": 8,
+        "modern": 12,
         "super_convergent": 70,
     }
 
@@ -32,7 +32,7 @@ def test_a_recipe_says_every_value_itself_and_survives_the_way_through_json(name
 def test_an_unknown_recipe_is_refused_with_the_near_one() -> None:
     with pytest.raises(InputError, match=r"\[train\] recipe 'moden' is not known; did you mean 'modern'\?"):
         find_recipe("moden")
-    with pytest.raises(InputError, match=r"recipe 'x' is not known; there is as_run, as_written, modern"):
+    with pytest.raises(InputError, match=r"recipe 'x' is not known; there is as_run, as_written, fine_tune"):
         find_recipe("x")
 
 

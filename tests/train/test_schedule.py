@@ -65,10 +65,11 @@ def test_the_super_convergent_schedule_follows_its_closed_form_at_every_step() -
     assert top.momentum == pytest.approx(0.85)
 
 
-def test_our_schedule_is_a_cosine_up_and_a_cosine_down() -> None:
-    recipe = find_recipe("modern")
+@pytest.mark.parametrize("name", ["modern", "fine_tune"])
+def test_our_schedules_are_a_cosine_up_and_a_cosine_down(name: str) -> None:
+    recipe = find_recipe(name)
     up, down = (ramp.num_epochs * STEPS for ramp in recipe.phases[0].ramps)
-    for step, at in enumerate(trace("modern")):
+    for step, at in enumerate(trace(name)):
         if step < up:
             wanted = 0.04 + 0.96 * (1 - math.cos(math.pi * step / up)) / 2
         else:
