@@ -15,15 +15,18 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed
 
+import skymetal
 from skymetal.catalogs.errors import InputError
 from skymetal.train.fit import EpochReport, Watch
 from skymetal.train.fold import fit_fold
@@ -69,11 +72,20 @@ def main() -> None:
     try:
         _train(order, tell)
     except BaseException as error:  # whatever it was, the supervisor is to hear of it
-        # What our own checks refuse will be refused again; anything else may be this machine's bad day.
-        tell(failure=f"{type(error).__name__}: {error}", is_final=isinstance(error, InputError | RuntimeError))
+        tell(failure=f"{type(error).__name__}: {error}", is_final=is_final(error))
         os._exit(1)
     tell(done=True)
     os._exit(0)  # a process group's threads are not waited for
+
+
+def is_final(error: BaseException) -> bool:
+    """Tell whether another try would fail alike: what our own checks refuse would be refused again.
+
+    Anything else may be this machine's bad day, such as the RuntimeError by which gloo says that a peer is gone.
+    """
+    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
+    is_ours = Path(raised_in).is_relative_to(Path(skymetal.__file__).parent)
+    return isinstance(error, InputError) or (isinstance(error, RuntimeError) and is_ours)
 
 
 def _train(order: RankOrder, tell: Any) -> None:

@@ -52,9 +52,9 @@ class _Attempt:
 
     @property
     def failures(self) -> list[RankOutcome]:
-        """The ranks that failed, those first that were not just called off."""
+        """The ranks that failed: those first that would fail again, and those last that were just called off."""
         failed = [outcome for outcome in self.outcomes.values() if outcome.failure]
-        return sorted(failed, key=lambda outcome: (outcome.was_called_off, outcome.rank))
+        return sorted(failed, key=lambda outcome: (not outcome.is_final, outcome.was_called_off, outcome.rank))
 
 
 def train_folds(plan: TrainPlan, client: Client, *, patience: Patience | None = None) -> Iterator[EpochReport]:
