@@ -121,7 +121,9 @@ def _start(settings: ClusterSettings, scratch: Path) -> Any:
         return _start_cuda(settings, common)
     num_workers = settings.num_workers or len(os.sched_getaffinity(0))
     logger.info("starting %d CPU worker processes of %d threads", num_workers, settings.threads_per_worker)
-    return LocalCluster(n_workers=num_workers, processes=True, memory_limit=0, **common)
+    # A GPU that happens to be here is hidden: torch would put every worker on the first one.
+    no_gpu = {"CUDA_VISIBLE_DEVICES": ""}
+    return LocalCluster(n_workers=num_workers, processes=True, memory_limit=0, env=no_gpu, **common)
 
 
 def _start_cuda(settings: ClusterSettings, common: dict[str, Any]) -> Any:

@@ -37,8 +37,7 @@ from skymetal.train.assemble import write_ensemble
 from skymetal.train.card import describe_ensemble, ensemble_is_whole
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.fit import EpochReport
-from skymetal.train.labels import read_labels
-from skymetal.train.plan import TrainPlan, check_trainable, make_plan
+from skymetal.train.plan import TrainPlan, check_start, make_plan
 from skymetal.train.ranks.run import train_folds
 from skymetal.train.transfer import refuse_seen_galaxies
 
@@ -142,6 +141,11 @@ def _train_folds(run: Run, plan: TrainPlan) -> None:
 def make_score_plan(run: Run) -> ScorePlan:
     """Settle what score would do; refuse an ensemble, store or setting other than those it began with."""
     card = describe_ensemble(run.ensemble)
+    if not card.labels[0].startswith("oh_"):
+        raise InputError(
+            f"the ensemble in {run.ensemble} predicts {card.labels[0]} first, but a catalogue is of 12+log(O/H): "
+            "train with a label such as oh_p50 in the first place"
+        )
     settings = run.job.score
     predictor = PredictorRef(
         load=load_ensemble,
@@ -223,8 +227,8 @@ def run_steps(run: Run, steps: Sequence[str]) -> None:
     for name in steps:
         if name == "ingest" and "train" in steps and not run.job.score.ensemble:
             # Before hours of ingest, not after.
-            check_trainable(run.job.images.spec(survey=run.job.targets.survey))
-            read_labels(run.targets, run.job.train.labels)
+            spec = run.job.images.spec(survey=run.job.targets.survey)
+            check_start(run.job.train, targets=run.targets, spec=spec, seed=run.job.job.seed)
         _run_step(run, name)
 
 

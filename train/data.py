@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from skymetal.engine.pixels import Normalisation
 from skymetal.engine.store import open_store
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.plan import TrainPlan
+from skymetal.train.refused import TrainingRefused
 
 _PIECE = 1024
 """Cutouts looked at together: memory stays small however many there are."""
@@ -48,7 +50,7 @@ def pixels_path(plan: TrainPlan) -> Path:
 def gather_pixels(plan: TrainPlan) -> None:
     """Decode every galaxy that has labels into one flat file, which can be read at random; done before, do nothing.
 
-    Random cutouts cost a decoded chunk each in the store, and a copy in each rank in memory. Raises RuntimeError for
+    Random cutouts cost a decoded chunk each in the store, and a copy in each rank in memory. Raises TrainingRefused for
     a damaged shard, or where the disk is full.
     """
     path = pixels_path(plan)
@@ -64,13 +66,13 @@ def gather_pixels(plan: TrainPlan) -> None:
                 first, last = np.searchsorted(labelled.row_N, [block.start, block.stop])
                 within = labelled.row_N[first:last] - block.start
                 if not np.array_equal(block.object_id[within], labelled.object_id_N[first:last]):
-                    raise RuntimeError(
+                    raise TrainingRefused(
                         f"block {index} of {store.folder} has other galaxies than {plan.targets}; ingest again"
                     )
                 file.write(np.ascontiguousarray(block.images[within]).data)
     except OSError as error:
         num_bytes = len(labelled.row_N) * plan.image_spec.cutout_bytes
-        raise RuntimeError(
+        raise TrainingRefused(
             f"{path} needs {num_bytes / 1e9:.1f} GB for the training pixels and cannot be written ({error.strerror})"
         ) from error
 
@@ -80,7 +82,7 @@ def read_training_set(plan: TrainPlan) -> TrainingSet:
     labelled = plan.read_labels()
     images_NHWC = np.load(pixels_path(plan), mmap_mode="r")
     if images_NHWC.shape != (len(labelled.row_N), *plan.image_spec.frame):
-        raise RuntimeError(f"{pixels_path(plan)} is of another training set; delete it and train again")
+        raise TrainingRefused(f"{pixels_path(plan)} is of another training set; delete it and train again")
     return TrainingSet(
         object_id_N=labelled.object_id_N,
         images_NHWC=images_NHWC,
@@ -89,13 +91,16 @@ def read_training_set(plan: TrainPlan) -> TrainingSet:
     )
 
 
-def measure_normalisation(images_NHWC: NDArray[np.uint8], rows: NDArray[np.intp]) -> Normalisation:
+def measure_normalisation(
+    images_NHWC: NDArray[np.uint8], rows: NDArray[np.intp], beat: Callable[[], None] = lambda: None
+) -> Normalisation:
     """Return the mean and standard deviation a band of some rows' pixels, scaled to 0 … 1; exact, so reproducible."""
     count_CL = np.zeros((images_NHWC.shape[-1], 256), dtype=np.int64)
     for first in range(0, len(rows), _PIECE):
         piece = images_NHWC[rows[first : first + _PIECE]]
         for band, count_L in enumerate(count_CL):
             count_L += np.bincount(piece[..., band].ravel(), minlength=256)
+        beat()
     level = np.arange(256) / 255.0
     mean, std = [], []
     for count_L in count_CL:

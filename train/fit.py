@@ -75,7 +75,7 @@ class Watch:
     beat: Callable[[], None] = lambda: None
 
 
-def split(plan: TrainPlan, fold: int, data: TrainingSet) -> FoldData:
+def split(plan: TrainPlan, fold: int, data: TrainingSet, beat: Callable[[], None] = lambda: None) -> FoldData:
     """Return the fold's task. No scale is taken from a galaxy that the member will be judged by."""
     train_rows, held_out_rows = data.part(fold)
     labels_NK = data.labels_NK[train_rows].astype(np.float64)
@@ -89,7 +89,7 @@ def split(plan: TrainPlan, fold: int, data: TrainingSet) -> FoldData:
         pixels=Pixels(data.images_NHWC, choose_device()),
         train_rows=train_rows,
         held_out_rows=held_out_rows,
-        normalisation=measure_normalisation(data.images_NHWC, train_rows) if own_pixels else IMAGENET,
+        normalisation=measure_normalisation(data.images_NHWC, train_rows, beat) if own_pixels else IMAGENET,
         label_mean_K=mean_K.astype(np.float32),
         label_std_K=std_K.astype(np.float32),
     )
@@ -100,6 +100,9 @@ def train_member(plan: TrainPlan, fold: int, task: FoldData, watch: Watch, gang:
     device, num_epochs = choose_device(), plan.recipe.num_epochs
     state = start_training(plan, fold, device)
     restore_checkpoint(plan, fold, state)
+    begins = torch.tensor([float(len(state.history))], device=device)
+    if gang.sum(begins).item() != gang.size * len(state.history):
+        raise RuntimeError("the ranks of the gang found different checkpoints; another gang is at work on this fold")
     written, parallel = time.monotonic(), dict[str, nn.Module]()
     # cuDNN's fastest kernels add in no fixed order; the deterministic ones keep a resumed fold exact.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
@@ -156,7 +159,8 @@ def _train_epoch(
             parallel[settings.trains] = gang.parallel(state.network)
         images_NCHW = plan.network_input.apply(images_NHWC, task.normalisation, plan.image_spec)
         drawn = draw(len(all_rows), recipe.augmentation, generator).part(gang.rows(len(all_rows)))
-        images_NCHW = augment(images_NCHW, drawn, task.normalisation)
+        shown = plan.network_input.normalisation_shown(task.normalisation, plan.image_spec)
+        images_NCHW = augment(images_NCHW, drawn, shown)
         images_NCHW = images_NCHW.contiguous(memory_format=training_format(device))
         truth_NK = torch.from_numpy((task.data.labels_NK[rows] - task.label_mean_K) / task.label_std_K).to(device)
 

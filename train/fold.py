@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from skymetal.catalogs.parts import encode_parquet
-from skymetal.catalogs.storage import commit_receipt, digest, open_folder
+from skymetal.catalogs.storage import digest, open_folder
 from skymetal.engine.predict import NUM_VIEWS
 from skymetal.train.data import read_training_set
 from skymetal.train.fit import FoldData, Watch, make_member, predict_rows, split, train_member
@@ -18,19 +18,20 @@ from skymetal.train.member import MemberReceipt, find_receipt, receipt_name
 from skymetal.train.network.network import MetallicityNet
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang
+from skymetal.train.refused import TrainingRefused
 from skymetal.train.state import remove_checkpoint
 
 
 def fit_fold(plan: TrainPlan, fold: int, *, watch: Watch | None = None, gang: Gang | None = None) -> None:
     """Train the member of ``fold`` as one rank of its gang; done before, do nothing. Rank 0 commits.
 
-    The pixels must have been gathered. Raises RuntimeError where the weights are not finite after training.
+    The pixels must have been gathered. Raises TrainingRefused where the weights are not finite after training.
     """
     watch, gang = watch or Watch(), gang or Gang()
     ensemble = open_folder(plan.ensemble)
     if find_receipt(ensemble, fold, plan_digest=plan.digest):
         return
-    task = split(plan, fold, read_training_set(plan))
+    task = split(plan, fold, read_training_set(plan), watch.beat)
     state = train_member(plan, fold, task, watch, gang)
     _refuse_not_finite(state.network)
 
@@ -57,14 +58,15 @@ def fit_fold(plan: TrainPlan, fold: int, *, watch: Watch | None = None, gang: Ga
     )
     ensemble.write(receipt.weights_file, weights)
     ensemble.write(receipt.predictions_file, predictions)
-    commit_receipt(ensemble, receipt_name(fold), receipt.to_json())
+    # The first gang wins: one that was frozen and woke has the same member, but perhaps for the order of sums.
+    ensemble.put_if_absent(receipt_name(fold), receipt.to_json())
     remove_checkpoint(plan, fold)
 
 
 def _refuse_not_finite(network: MetallicityNet) -> None:
     for name, tensor in network.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
-            raise RuntimeError(f"the weights {name!r} are not finite after training; nothing is kept of this fold")
+            raise TrainingRefused(f"the weights {name!r} are not finite after training; nothing is kept of this fold")
 
 
 def _predictions(

@@ -28,10 +28,12 @@ def assign_folds(
         fold_N[drawn_N < test_fraction] = TEST_FOLD
     num_in_fold = np.bincount(fold_N[fold_N != TEST_FOLD], minlength=num_folds)
     if num_in_fold.min() < MIN_GALAXIES:
+        kept = f", {test_fraction:g} of them for the test set" if test_fraction else ""
         raise InputError(
-            f"[train] num_folds = {num_folds} is too many for {len(group_id_N)} galaxies with labels: fold "
-            f"{int(num_in_fold.argmin())} gets {num_in_fold.min()} of them, and needs {MIN_GALAXIES}; "
-            "use fewer folds or more galaxies"
+            f"[train] num_folds = {num_folds} is too many for {len(group_id_N)} galaxies with labels in "
+            f"{len(np.unique(group_id_N))} groups{kept}"
+            f": fold {int(num_in_fold.argmin())} gets {num_in_fold.min()} of them, and needs {MIN_GALAXIES}; use fewer "
+            "folds, smaller groups (sky_order), or more galaxies"
         )
     return fold_N
 

@@ -126,6 +126,7 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
     # Scaled on the host in numpy: the same few operations whatever the device.
     mean_K, std_K = np.array(member.label_mean, np.float32), np.array(member.label_std, np.float32)
     out_NVK = np.empty((len(images_NHWC), num_views, num_labels), dtype=np.float32)
+    shown_scale = member.network_input.normalisation_shown(member.normalisation, member.image_spec)
     with torch.inference_mode():
         for first in range(0, len(images_NHWC), num_galaxies):
             batch = images_NHWC[first : first + num_galaxies]
@@ -133,7 +134,7 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
             if num_real < num_galaxies:
                 batch = torch.cat([batch, batch.new_zeros(num_galaxies - num_real, *batch.shape[1:])])
             shown_NCHW = member.network_input.apply(batch, member.normalisation, member.image_spec)
-            views = make_views(shown_NCHW, num_views, batch, member.augmentation, member.normalisation).flatten(0, 1)
+            views = make_views(shown_NCHW, num_views, batch, member.augmentation, shown_scale).flatten(0, 1)
             predicted = member.network(views.contiguous(memory_format=torch.channels_last))
             predicted = predicted.view(num_galaxies, num_views, num_labels)[:num_real].cpu().numpy()
             out_NVK[first : first + num_real] = predicted * std_K + mean_K

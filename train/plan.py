@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import digest
-from skymetal.catalogs.targets import open_targets
+from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.store import open_store
 from skymetal.train.folds import TEST_FOLD, assign_folds, sky_groups
@@ -87,12 +87,14 @@ class TrainPlan:
 
     def assign_folds(self, labels: Labels) -> NDArray[np.int64]:
         """Return the fold of each galaxy of the training sample; TEST_FOLD for those kept from every member."""
-        group_id_N = labels.group_id_N
-        if self.split == "sky":
-            if labels.healpix_29_N is None:
-                raise InputError("[train] split = 'sky' needs positions, but the target list has no ra and dec")
-            group_id_N = sky_groups(group_id_N, labels.healpix_29_N, order=self.sky_order)
-        return assign_folds(group_id_N, num_folds=self.num_folds, seed=self.seed, test_fraction=self.test_fraction)
+        return _assign_folds(labels, self, seed=self.seed)
+
+    def max_ranks(self) -> int:
+        """Return how many ranks can share each mini-batch of every fold, two images or more each."""
+        fold_N = self.assign_folds(self.read_labels())
+        num_train = min(int(np.count_nonzero((fold_N != f) & (fold_N != TEST_FOLD))) for f in range(self.num_folds))
+        smallest_batch = num_train // -(-num_train // self.recipe.batch_size)
+        return max(1, smallest_batch // 2)
 
     def check(self) -> None:
         """Raise InputError where this plan cannot succeed; reads labels but no images.
@@ -114,8 +116,33 @@ class TrainPlan:
                     f"[train] all galaxies outside fold {fold} have the same label: its member could learn nothing; "
                     "give galaxies with more different labels"
                 )
-        if self.init != RANDOM_INIT:
-            load_init(MetallicityNet(num_labels=len(self.labels), num_bands=len(self.image_spec.bands)), self.init)
+        _check_init(self.init, self.labels, self.image_spec)
+
+
+def check_start(settings: TrainSettings, *, targets: TargetList, spec: ImageSpec, seed: int) -> None:
+    """Raise InputError, before there are images, where a training on them would be refused."""
+    check_trainable(spec)
+    _network_input(settings).check(spec)
+    _check_init(find_init(settings.init, cache=IMAGENET_CACHE.expanduser())[0], settings.labels, spec)
+    _assign_folds(read_labels(targets, settings.labels), settings, seed=seed)
+
+
+def _assign_folds(labels: Labels, how: TrainSettings | TrainPlan, *, seed: int) -> NDArray[np.int64]:
+    group_id_N = labels.group_id_N
+    if how.split == "sky":
+        if labels.healpix_29_N is None:
+            raise InputError("[train] split = 'sky' needs positions, but the target list has no ra and dec")
+        group_id_N = sky_groups(group_id_N, labels.healpix_29_N, order=how.sky_order)
+    return assign_folds(group_id_N, num_folds=how.num_folds, seed=seed, test_fraction=how.test_fraction)
+
+
+def _check_init(init: str, labels: tuple[str, ...], spec: ImageSpec) -> None:
+    if init != RANDOM_INIT:
+        load_init(MetallicityNet(num_labels=len(labels), num_bands=len(spec.bands)), init)
+
+
+def _network_input(settings: TrainSettings) -> NetworkInput:
+    return NetworkInput(band=settings.band, resolution_pix=settings.resolution_pix)
 
 
 def check_trainable(spec: ImageSpec) -> None:
@@ -148,7 +175,7 @@ def make_plan(
         split=settings.split,
         sky_order=settings.sky_order,
         ranks_per_fold=settings.ranks_per_fold,
-        network_input=NetworkInput(band=settings.band, resolution_pix=settings.resolution_pix),
+        network_input=_network_input(settings),
         init=init,
         init_digest=init_digest,
         store_digest=cutouts.digest,

@@ -10,6 +10,8 @@ from skymetal.train.recipe import DEFAULT_RECIPE, Recipe, find_recipe
 RANDOM_INIT = "random"
 IMAGENET_INIT = "imagenet"
 SPLITS = ("galaxy", "sky")
+_BOUNDS = (("num_folds", 2, 99), ("num_epochs", 1, 10_000), ("batch_size", 4, 65_536), ("ranks_per_fold", 0, 1024))
+_NO_LABELS = ("object_id", "fold", "group_id", "ra", "dec", "_healpix_29")
 RESOLUTIONS = (64, 32, 16, 8, 4, 2, 1)
 
 
@@ -18,8 +20,8 @@ class TrainSettings:
     """The job file's ``[train]`` section.
 
     num_epochs and batch_size, where given, override the recipe's. init is where the weights begin: ``random``,
-    ``imagenet``, a torchvision resnet34 file, or the ensemble folder of another run. A test_fraction of the labelled
-    galaxies is kept from every member. split ``sky`` keeps pixels of HEALPix order sky_order whole, so that a member
+    ``imagenet``, a torchvision resnet34 file, or the file of a member of another ensemble. A test_fraction of the
+    labelled galaxies is kept from every member. split ``sky`` keeps pixels of HEALPix order sky_order whole: a member
     is judged by a part of the sky it never saw. ranks_per_fold processes train each member together; 0 spreads
     idle workers over the folds that are left. band and resolution_pix, where given, show the network less than there
     is: one band, or images of so many pixels a side.
@@ -40,14 +42,17 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         find_recipe(self.recipe)
-        for name, minimum in (("num_folds", 2), ("num_epochs", 1), ("batch_size", 4), ("ranks_per_fold", 0)):
+        for name, minimum, maximum in _BOUNDS:
             value = getattr(self, name)
-            if value is not None and value < minimum:
-                raise InputError(f"[train] {name} must be at least {minimum}, got {value}")
+            if value is not None and not minimum <= value <= maximum:
+                raise InputError(f"[train] {name} must be {minimum} to {maximum}, got {value}")
         if not self.labels:
             raise InputError("[train] labels must name at least one column of the target list, got none")
         if len(set(self.labels)) != len(self.labels):
             raise InputError(f"[train] labels must differ from each other, got {', '.join(self.labels)}")
+        for name in self.labels:
+            if name in _NO_LABELS:
+                raise InputError(f"[train] labels must be measured quantities; {name} says who or where a galaxy is")
         if not self.init:
             raise InputError(f"[train] init must be {RANDOM_INIT!r}, {IMAGENET_INIT!r} or a path, got ''")
         if not 0 <= self.test_fraction <= 0.5:

@@ -14,6 +14,7 @@ from skymetal.train.network.init import load_init
 from skymetal.train.network.network import MetallicityNet, in_memory_format
 from skymetal.train.plan import TrainPlan
 from skymetal.train.recipe import Recipe
+from skymetal.train.refused import TrainingRefused
 from skymetal.train.schedule import StepSettings
 from skymetal.train.settings import RANDOM_INIT
 
@@ -83,7 +84,7 @@ def _make_optimiser(network: MetallicityNet, recipe: Recipe) -> torch.optim.Opti
 def write_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
     """Replace the fold's checkpoint by the state after a whole epoch.
 
-    Raises RuntimeError where it cannot be written; the one before it is then as it was.
+    Raises TrainingRefused where it cannot be written; the one before it is then as it was.
     """
     buffer = io.BytesIO()
     content = {
@@ -100,7 +101,7 @@ def write_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
             file.write(hashlib.sha256(data).digest())
             file.write(data)
     except OSError as error:
-        raise RuntimeError(
+        raise TrainingRefused(
             f"the checkpoint {folder}/{_name(fold)} cannot be written ({error.strerror}): make room, then run the same "
             "command again; it goes on from the checkpoint before"
         ) from error
@@ -109,7 +110,7 @@ def write_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
 def restore_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
     """Bring the state to the fold's checkpoint, where this plan left one; another plan's is ignored.
 
-    Raises RuntimeError where the file is damaged.
+    Raises TrainingRefused where the file is damaged.
     """
     folder = open_folder(plan.checkpoints)
     try:
@@ -118,7 +119,7 @@ def restore_checkpoint(plan: TrainPlan, fold: int, state: TrainState) -> None:
         return
     # Read only after its digest is known to be right: a flipped bit would else become a weight.
     if hashlib.sha256(data[_DIGEST_BYTES:]).digest() != data[:_DIGEST_BYTES]:
-        raise RuntimeError(f"the checkpoint {folder}/{_name(fold)} is damaged; delete it and train again")
+        raise TrainingRefused(f"the checkpoint {folder}/{_name(fold)} is damaged; delete it and train again")
     content = torch.load(io.BytesIO(data[_DIGEST_BYTES:]), map_location="cpu", weights_only=True)
     if content["plan_digest"] != plan.digest:
         return

@@ -19,6 +19,11 @@ def refuse_seen_galaxies(plan: TrainPlan) -> None:
     lies in its ensemble's folder can be looked up.
     """
     folder = Path(plan.init).parent
+    if plan.init != RANDOM_INIT and not (folder / CARD).is_file() and list(folder.glob("fold*.json")):
+        raise InputError(
+            f"[train] init = {plan.init!r} is of an ensemble that is not finished: what it learnt from is not known; "
+            "finish its training first"
+        )
     if plan.init == RANDOM_INIT or not (folder / CARD).is_file():
         return
     card = describe_ensemble(folder)

@@ -18,7 +18,7 @@ from skymetal.engine.shard import array_metadata
 from skymetal.engine.store import CutoutStore, open_store
 from skymetal.train.folds import TEST_FOLD, assign_folds
 from skymetal.train.network.network import MetallicityNet
-from skymetal.train.plan import TrainPlan
+from skymetal.train.plan import TrainPlan, check_start
 from skymetal.train.settings import TrainSettings
 
 
@@ -47,6 +47,28 @@ def test_a_plan_that_can_work_passes_the_check(tmp_path: Path) -> None:
     tiny_plan(tmp_path).check()
     torch.save(MetallicityNet(num_labels=1).trunk_state(), tmp_path / "resnet34.pth")
     tiny_plan(tmp_path, TrainSettings(num_folds=2, init=str(tmp_path / "resnet34.pth"))).check()
+
+
+def test_what_a_training_would_be_refused_for_is_found_before_there_are_images(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    targets, spec = open_targets(plan.targets), plan.image_spec
+    check_start(TrainSettings(num_folds=2), targets=targets, spec=spec, seed=0)
+    for settings, message in (
+        (TrainSettings(num_folds=30), "num_folds = 30 is too many"),
+        (TrainSettings(num_folds=2, init=str(tmp_path / "none.pth")), "is no file"),
+        (TrainSettings(num_folds=2, band="u"), "is none of the images' bands"),
+        (TrainSettings(num_folds=2, resolution_pix=64), "must be smaller"),
+        (TrainSettings(num_folds=2, split="sky"), "needs positions"),
+        (TrainSettings(num_folds=2, labels=("oh",)), "no column 'oh'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_start(settings, targets=targets, spec=spec, seed=0)
+
+
+def test_ranks_are_no_more_than_share_a_batch(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path, TrainSettings(num_folds=2, batch_size=8))
+    assert 2 <= plan.max_ranks() <= 4
+    assert tiny_plan(tmp_path, TrainSettings(num_folds=2, batch_size=4)).max_ranks() in (1, 2)
 
 
 def test_the_check_refuses_what_cannot_work(tmp_path: Path) -> None:

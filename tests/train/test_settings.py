@@ -20,11 +20,13 @@ def test_settings_override_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"num_folds": 1}, r"\[train\] num_folds must be at least 2, got 1"),
-        ({"num_epochs": 0}, r"\[train\] num_epochs must be at least 1, got 0"),
-        ({"batch_size": 2}, r"\[train\] batch_size must be at least 4, got 2"),
-        ({"ranks_per_fold": -1}, r"\[train\] ranks_per_fold must be at least 0, got -1"),
+        ({"num_folds": 1}, r"\[train\] num_folds must be 2 to 99, got 1"),
+        ({"num_epochs": 0}, r"\[train\] num_epochs must be 1 to 10000, got 0"),
+        ({"batch_size": 2}, r"\[train\] batch_size must be 4 to 65536, got 2"),
+        ({"ranks_per_fold": -1}, r"\[train\] ranks_per_fold must be 0 to 1024, got -1"),
         ({"recipe": "moden"}, r"\[train\] recipe 'moden' is not known; did you mean 'modern'\?"),
+        ({"num_folds": 2**40}, r"\[train\] num_folds must be 2 to 99"),
+        ({"labels": ("object_id",)}, r"\[train\] labels must be measured quantities; object_id says who"),
         ({"labels": ()}, r"\[train\] labels must name at least one column"),
         ({"labels": ("a", "a")}, r"\[train\] labels must differ"),
         ({"init": ""}, r"\[train\] init must be 'random', 'imagenet' or a path"),

@@ -27,3 +27,6 @@ def test_weights_that_have_seen_the_galaxies_are_refused_and_a_strangers_are_not
     shutil.copy(init, tmp_path / "alone.safetensors")
     refuse_seen_galaxies(replace(plan, init=str(tmp_path / "alone.safetensors")))
     refuse_seen_galaxies(trained)
+    (card.path / "ensemble.toml").unlink()
+    with pytest.raises(InputError, match="of an ensemble that is not finished"):
+        refuse_seen_galaxies(plan)

@@ -35,6 +35,13 @@ class NetworkInput:
                 "pixels and divide them evenly"
             )
 
+    def normalisation_shown(self, normalisation: Normalisation, spec: ImageSpec) -> Normalisation:
+        """Return the scale of each channel of what :meth:`apply` returns: one band's is that band's in all of them."""
+        if not self.band:
+            return normalisation
+        channel, number = spec.bands.index(self.band), len(spec.bands)
+        return Normalisation(mean=(normalisation.mean[channel],) * number, std=(normalisation.std[channel],) * number)
+
     def apply(self, images_NHWC: Tensor, normalisation: Normalisation, spec: ImageSpec) -> Tensor:
         """Return uint8 images as normalised float32 (N, C, H, W), channels_last in memory."""
         shift, scale = (torch.tensor(v, device=images_NHWC.device) for v in normalisation.shift_and_scale())

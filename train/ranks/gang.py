@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -36,8 +36,7 @@ class Gang:
         """Return the network with its gradients averaged over the ranks; anew after each change of what it trains."""
         if self.size == 1:
             return network
-        # Running statistics need no broadcast: SyncedBatchNorm makes them equal on all ranks.
-        return DistributedDataParallel(network, broadcast_buffers=False)
+        return DistributedDataParallel(network)
 
 
 @contextmanager
@@ -55,6 +54,27 @@ def synced_batch_norm(network: nn.Module, gang: Gang) -> Iterator[None]:
             module.__class__ = cls
 
 
+class _SumOverRanks(torch.autograd.Function):
+    """The sum over all ranks, through which gradients flow: each rank's values enter every rank's sum."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _sum_over_ranks(values: Tensor) -> Tensor:
+    total: Tensor = _SumOverRanks.apply(values)  # type: ignore[no-untyped-call]
+    return total
+
+
 class _SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm over the batch of all ranks. torch's own works on GPUs alone."""
 
@@ -67,11 +87,11 @@ class _SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [axis for axis in range(x.ndim) if axis != 1]
         shape = [1, -1] + [1] * (x.ndim - 2)
         ones = x.new_ones(1) * (x.numel() / x.shape[1])
-        sums = all_reduce(torch.cat([x.sum(axes), ones]))
+        sums = _sum_over_ranks(torch.cat([x.sum(axes), ones]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = x - mean.view(shape)
-        variance = all_reduce((centred * centred).sum(axes)) / count
+        variance = _sum_over_ranks((centred * centred).sum(axes)) / count
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.momentum is not None

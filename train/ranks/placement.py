@@ -14,17 +14,19 @@ class Placement:
     workers: tuple[str, ...]
 
 
-def place(folds: Sequence[int], free_hosts: Mapping[str, str], *, ranks_per_fold: int) -> list[Placement]:
+def place(
+    folds: Sequence[int], free_hosts: Mapping[str, str], *, ranks_per_fold: int, max_ranks: int
+) -> list[Placement]:
     """Place as many folds, in order, as the free workers allow.
 
     free_hosts says on which host each free worker is. A fold gets ranks_per_fold workers, fewer only where the
-    whole of them are fewer; 0 shares all free workers out evenly, more to the first. A gang is taken from the host
-    with the most free workers, so that it spreads over as few hosts as can be.
+    whole of them are fewer; 0 shares all free workers out evenly, more to the first. None gets more than max_ranks:
+    each rank needs images of every batch. A gang spreads over as few hosts as can be.
     """
     left = {worker: free_hosts[worker] for worker in sorted(free_hosts)}
     waiting, placements = list(folds), list[Placement]()
     while waiting and left:
-        wanted = ranks_per_fold or -(-len(left) // len(waiting))
+        wanted = min(ranks_per_fold or -(-len(left) // len(waiting)), max_ranks)
         if len(left) < wanted and placements:
             break
         chosen = _nearest(left, min(wanted, len(left)))

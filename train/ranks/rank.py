@@ -15,23 +15,21 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed
 
-import skymetal
 from skymetal.catalogs.errors import InputError
 from skymetal.train.fit import EpochReport, Watch
 from skymetal.train.fold import fit_fold
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang
+from skymetal.train.refused import TrainingRefused
 
 BEAT_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
@@ -39,7 +37,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RankOrder:
-    """What a rank is told. address and port, of rank 0's meeting point, are empty and 0 for rank 0 itself."""
+    """What a rank is told. host and port are rank 0's meeting point; for rank 0 itself its own host, and port 0."""
 
     plan: str
     fold: int
@@ -72,20 +70,21 @@ def main() -> None:
     try:
         _train(order, tell)
     except BaseException as error:  # whatever it was, the supervisor is to hear of it
-        tell(failure=f"{type(error).__name__}: {error}", is_final=is_final(error))
+        tell(failure=describe(error), is_final=is_final(error))
         os._exit(1)
     tell(done=True)
     os._exit(0)  # a process group's threads are not waited for
 
 
-def is_final(error: BaseException) -> bool:
-    """Tell whether another try would fail alike: what our own checks refuse would be refused again.
+def describe(error: BaseException) -> str:
+    """Return the error in one line: what a library says of itself may have many."""
+    first = (str(error).splitlines() or [""])[0]
+    return first if isinstance(error, InputError | TrainingRefused) else f"{type(error).__name__}: {first}"
 
-    Anything else may be this machine's bad day, such as the RuntimeError by which gloo says that a peer is gone.
-    """
-    raised_in = traceback.extract_tb(error.__traceback__)[-1].filename
-    is_ours = Path(raised_in).is_relative_to(Path(skymetal.__file__).parent)
-    return isinstance(error, InputError) or (isinstance(error, RuntimeError) and is_ours)
+
+def is_final(error: BaseException) -> bool:
+    """Tell whether another try would fail alike. All but our own refusals may be this machine's bad day."""
+    return isinstance(error, InputError | TrainingRefused)
 
 
 def _train(order: RankOrder, tell: Any) -> None:

@@ -7,11 +7,14 @@ nothing: a rank alone would wait for peers that are gone. A fold whose gang fail
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from distributed import Client, Future
@@ -19,10 +22,13 @@ from distributed import Client, Future
 from skymetal.catalogs.storage import open_folder
 from skymetal.train.data import gather_pixels, pixels_path
 from skymetal.train.fit import EpochReport
-from skymetal.train.member import find_receipt
+from skymetal.train.member import find_receipt, receipt_name
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.placement import Placement, place
+from skymetal.train.ranks.rank import describe
 from skymetal.train.ranks.supervise import RankOutcome, RankTask, call_off, supervise
+
+logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 MAX_ATTEMPTS = 4
@@ -78,8 +84,12 @@ class _Coordinator:
         self._plan, self._client, self._patience = plan, client, patience
         ensemble = open_folder(plan.ensemble)
         self._waiting = [f for f in range(plan.num_folds) if find_receipt(ensemble, f, plan_digest=plan.digest) is None]
+        for fold in self._waiting:
+            ensemble.remove(receipt_name(fold))  # one whose files are lost: the fold is trained anew
+        self._max_ranks = plan.max_ranks() if self._waiting else 1
         self._attempts: list[_Attempt] = []
         self._num_failed: dict[int, int] = {}
+        self._suspects: set[str] = set()
         self._failures: dict[int, str] = {}
         self._told: set[tuple[int, int]] = set()
         self._topic = f"skymetal-train-{uuid.uuid4().hex}"
@@ -99,8 +109,8 @@ class _Coordinator:
         """Start gangs wherever workers are free, restart those that fail, and tell the epochs."""
         last_sign = time.monotonic()
         while self._waiting or self._attempts:
-            hosts = self._worker_hosts()
-            self._start_gangs(hosts)
+            hosts = worker_hosts(self._client)
+            self._start_gangs(hosts or {})
             yield from self._new_reports()
             for attempt in list(self._attempts):
                 self._look_at(attempt, hosts)
@@ -115,8 +125,13 @@ class _Coordinator:
     def _start_gangs(self, hosts: Mapping[str, str]) -> None:
         busy = {worker for attempt in self._attempts for worker in attempt.placement.workers}
         free = {worker: host for worker, host in hosts.items() if worker not in busy}
-        for placement in place(self._waiting, free, ranks_per_fold=self._plan.ranks_per_fold):
-            if len(placement.workers) < self._plan.ranks_per_fold and len(hosts) >= self._plan.ranks_per_fold:
+        # A worker that failed a rank gets none while another can: its device may be broken.
+        free = {worker: host for worker, host in free.items() if worker not in self._suspects} or free
+        wanted = min(self._plan.ranks_per_fold, self._max_ranks)
+        for placement in place(
+            self._waiting, free, ranks_per_fold=self._plan.ranks_per_fold, max_ranks=self._max_ranks
+        ):
+            if len(placement.workers) < wanted <= len(hosts) and busy:
                 continue  # the rest of its gang is still at work elsewhere
             self._waiting.remove(placement.fold)
             name = f"fold{placement.fold}-{uuid.uuid4().hex}"
@@ -138,19 +153,28 @@ class _Coordinator:
             supervise, task, workers=where, allow_other_workers=False, pure=False, retries=0, key=f"{name}-rank{rank}"
         )
 
-    def _look_at(self, attempt: _Attempt, hosts: Mapping[str, str]) -> None:
+    def _look_at(self, attempt: _Attempt, hosts: Mapping[str, str] | None) -> None:
+        """Take in which ranks have ended; hosts is None where the scheduler could not say who is there."""
         fold = attempt.placement.fold
         for rank, future in list(attempt.futures.items()):
-            is_lost = attempt.placement.workers[rank] not in hosts
+            is_lost = hosts is not None and attempt.placement.workers[rank] not in hosts
             if future.done() or is_lost:
                 del attempt.futures[rank]
                 attempt.outcomes[rank] = _outcome(future, fold, rank)
                 future.cancel()
-        if attempt.failures and attempt.futures:
-            call_off(attempt.name).set()
+        if attempt.failures:
+            self._call_off(attempt)  # its other ranks; and one on a worker that was lost to us, yet lives
         if not attempt.futures:
             self._attempts.remove(attempt)
+            if attempt.failures and not attempt.failures[0].was_called_off:
+                self._suspects.add(attempt.placement.workers[attempt.failures[0].rank])
             self._settle(fold, attempt.failures)
+
+    def _call_off(self, attempt: _Attempt) -> None:
+        try:
+            call_off(attempt.name, self._client).set()
+        except (OSError, CancelledError):
+            logger.info("%s could not be called off: the scheduler is not there", attempt.name)
 
     def _settle(self, fold: int, failures: list[RankOutcome]) -> None:
         if not failures:
@@ -176,15 +200,15 @@ class _Coordinator:
         for report in new:
             self._told.add((report.fold, report.epoch))
             self._num_failed.pop(report.fold, None)
+            self._suspects -= {
+                w for a in self._attempts if a.placement.fold == report.fold for w in a.placement.workers
+            }
         return new
-
-    def _worker_hosts(self) -> dict[str, str]:
-        return worker_hosts(self._client)
 
     def close(self) -> None:
         """Call off what is still at work, and wait a moment for it to end."""
         for attempt in self._attempts:
-            call_off(attempt.name).set()
+            self._call_off(attempt)
         futures = [future for attempt in self._attempts for future in attempt.futures.values()]
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and not all(future.done() for future in futures):
@@ -202,12 +226,14 @@ class _Coordinator:
             )
 
 
-def worker_hosts(client: Client) -> dict[str, str]:
-    """Return the address of every worker and the host it is on; empty where the scheduler cannot be asked."""
+def worker_hosts(client: Client) -> dict[str, str] | None:
+    """Return the address of every worker and the host it is on; None where the scheduler cannot be asked."""
     try:
-        addresses = client.scheduler_info(n_workers=-1)["workers"] if client.status == "running" else {}
-    except (OSError, ValueError):
-        return {}
+        if client.status != "running":
+            return None
+        addresses = client.scheduler_info(n_workers=-1)["workers"]
+    except (OSError, ValueError, KeyError):
+        return None
     return {address: urlsplit(address).hostname or address for address in addresses}
 
 
@@ -216,7 +242,7 @@ def _gather(plan: TrainPlan) -> str:
     try:
         gather_pixels(plan)
     except BaseException as error:
-        return f"{type(error).__name__}: {error}"
+        return describe(error)
     return ""
 
 
@@ -228,13 +254,21 @@ def _wait(future: Future[str], client: Client, patience_seconds: float) -> str:
             last_sign = time.monotonic()
         elif time.monotonic() - last_sign > patience_seconds:
             return f"no worker for {patience_seconds:g} s"
-    return future.result(timeout=60) if future.status == "finished" else str(future.exception(timeout=60))
+    return _result(future) or ""
 
 
 def _outcome(future: Future[RankOutcome], fold: int, rank: int) -> RankOutcome:
-    if future.status == "finished":
-        outcome: RankOutcome = future.result(timeout=60)
-        return outcome
-    # The task itself never raises: this is Dask's word, a worker that died or a lost scheduler.
-    why = str(future.exception(timeout=60)) if future.status == "error" else "its worker died"
-    return RankOutcome(fold=fold, rank=rank, failure=why)
+    outcome = _result(future)
+    return outcome if isinstance(outcome, RankOutcome) else RankOutcome(fold=fold, rank=rank, failure=str(outcome))
+
+
+def _result(future: Future[Any]) -> Any:
+    """Return what a task returned, or why it did not, as text. The task itself never raises: that is Dask's word."""
+    try:
+        if future.status == "finished":
+            return future.result(timeout=10)
+        if future.status == "error":
+            return str(future.exception(timeout=10))
+    except (TimeoutError, CancelledError, OSError) as error:
+        logger.info("a task ended, but what it returned is lost with its worker: %s", error)
+    return "its worker died"

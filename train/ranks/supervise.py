@@ -17,7 +17,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import psutil
-from distributed import Event, Variable, Worker, get_worker
+from distributed import Client, Event, Variable, Worker, get_worker
 
 from skymetal.train.ranks.rank import RankOrder
 
@@ -59,9 +59,9 @@ def supervise(task: RankTask) -> RankOutcome:
         return RankOutcome(fold=task.fold, rank=task.rank, failure=f"{type(error).__name__}: {error}")
 
 
-def call_off(name: str) -> Event:
-    """Return the event that calls off every rank of the attempt of that name."""
-    return Event(f"skymetal-off-{name}")
+def call_off(name: str, client: Client | None = None) -> Event:
+    """Return the event that calls off every rank of the attempt of that name; in a task the client is the worker's."""
+    return Event(f"skymetal-off-{name}", client=client)
 
 
 def is_open(name: str) -> Event:
@@ -163,6 +163,7 @@ def _start(order: RankOrder, host: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        errors="replace",  # a byte that is no text must not end the reader, and with it the rank
         env=environment,
         start_new_session=True,
     )

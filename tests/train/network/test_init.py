@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -71,6 +72,9 @@ def test_a_file_that_holds_no_weights_is_refused_and_not_run(tmp_path: Path) -> 
     for name in ("text.pth", "code.pth"):
         with pytest.raises(InputError, match="cannot be read as weights"):
             load_init(MetallicityNet(num_labels=1), tmp_path / name)
+    torch.save({1: torch.zeros(1)}, tmp_path / "number.pth")
+    with pytest.raises(InputError, match="does not hold a state dict"):
+        load_init(MetallicityNet(num_labels=1), tmp_path / "number.pth")
     with pytest.raises(InputError, match="is not a file"):
         load_init(MetallicityNet(num_labels=1), tmp_path / "none.pth")
 
@@ -128,3 +132,18 @@ def test_imagenet_is_fetched_once_and_believed_by_its_digest_alone(
 def test_imagenet_that_cannot_be_had_says_how_to_get_it_by_hand(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be fetched \(.*\); get http://127.0.0.1:9/resnet34.pth by another"):
         find_init("imagenet", cache=tmp_path, url="http://127.0.0.1:9/resnet34.pth")
+
+
+def test_a_damaged_file_of_either_format_is_refused_in_our_own_words(tmp_path: Path) -> None:
+    random, network = np.random.default_rng(0), MetallicityNet(num_labels=1)
+    for is_zip in (True, False):
+        path = tmp_path / f"{is_zip}.pth"
+        torch.save({"conv1.weight": torch.zeros(4)}, path, _use_new_zipfile_serialization=is_zip)
+        whole = path.read_bytes()
+        for _ in range(60):
+            damaged = bytearray(whole)
+            damaged[random.integers(len(whole))] ^= 1 << random.integers(8)
+            path.write_bytes(damaged if random.random() < 0.5 else whole[: random.integers(len(whole))])
+            with pytest.raises(InputError) as caught:
+                load_init(network, path)
+            assert "weights_only" not in str(caught.value)

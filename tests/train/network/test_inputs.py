@@ -9,7 +9,9 @@ from support.tiny_training import SPEC
 
 from skymetal.catalogs.errors import InputError
 from skymetal.engine.pixels import IMAGENET
+from skymetal.train.network.augment import augment, draw
 from skymetal.train.network.inputs import NetworkInput
+from skymetal.train.recipe import Augmentation
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,16 @@ def test_one_band_takes_the_place_of_all(images: torch.Tensor) -> None:
     plain = NetworkInput().apply(images, IMAGENET, SPEC)
     shown = NetworkInput(band="r").apply(images, IMAGENET, SPEC)
     assert all(torch.equal(shown[:, channel], plain[:, 1]) for channel in range(3))
+
+
+def test_light_that_changes_nothing_changes_no_band_shown_thrice(images: torch.Tensor) -> None:
+    network_input = NetworkInput(band="r")
+    shown = network_input.apply(images, IMAGENET, SPEC)
+    drawn = draw(len(images), Augmentation(brightness=1e-6), torch.Generator().manual_seed(0))
+    plain = draw(len(images), Augmentation(), torch.Generator().manual_seed(0))
+    scale = network_input.normalisation_shown(IMAGENET, SPEC)
+    assert torch.allclose(augment(shown, drawn, scale), augment(shown, plain, scale), atol=1e-4)
+    assert NetworkInput().normalisation_shown(IMAGENET, SPEC) == IMAGENET
 
 
 def test_fewer_pixels_keep_the_frame_and_the_mean(images: torch.Tensor) -> None:

@@ -8,8 +8,9 @@ from skymetal.train.ranks.placement import place
 TWO_HOSTS = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "b2": "b"}
 
 
-def gangs(*arguments: object, ranks_per_fold: int) -> list[tuple[int, tuple[str, ...]]]:
-    return [(p.fold, p.workers) for p in place(*arguments, ranks_per_fold=ranks_per_fold)]  # type: ignore[arg-type]
+def gangs(*arguments: object, ranks_per_fold: int, max_ranks: int = 16) -> list[tuple[int, tuple[str, ...]]]:
+    placed = place(*arguments, ranks_per_fold=ranks_per_fold, max_ranks=max_ranks)  # type: ignore[arg-type]
+    return [(placement.fold, placement.workers) for placement in placed]
 
 
 def test_one_rank_a_fold_fills_every_worker_and_leaves_the_rest_waiting() -> None:
@@ -32,6 +33,11 @@ def test_zero_shares_the_workers_out_over_the_folds_that_are_left() -> None:
     assert gangs([4], TWO_HOSTS, ranks_per_fold=0) == [(4, ("a1", "a2", "a3", "b1", "b2"))]
     assert [len(workers) for _, workers in gangs([3, 4], TWO_HOSTS, ranks_per_fold=0)] == [3, 2]
     assert [len(workers) for _, workers in gangs(range(9), TWO_HOSTS, ranks_per_fold=0)] == [1] * 5
+
+
+def test_no_gang_is_larger_than_its_batches_allow() -> None:
+    assert [len(workers) for _, workers in gangs([4], TWO_HOSTS, ranks_per_fold=0, max_ranks=2)] == [2]
+    assert [len(workers) for _, workers in gangs([3, 4], TWO_HOSTS, ranks_per_fold=5, max_ranks=2)] == [2, 2]
 
 
 @given(st.integers(0, 12), st.dictionaries(st.text(max_size=3), st.sampled_from("abc"), max_size=12), st.integers(0, 5))

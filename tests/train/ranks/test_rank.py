@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import torch
 from support.tiny_training import tiny_plan
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.data import gather_pixels, pixels_path, read_training_set
+from skymetal.train.data import gather_pixels, measure_normalisation, pixels_path, read_training_set
+from skymetal.train.loss import batch_loss
+from skymetal.train.ranks.gang import Gang
 from skymetal.train.ranks.rank import RankOrder, is_final
 
 ORDER = RankOrder(plan="{}", fold=0, rank=0, size=1, host="127.0.0.1", port=0, timeout_seconds=30, num_threads=1)
@@ -38,7 +41,10 @@ def test_what_our_own_checks_refuse_is_final_and_what_a_library_says_is_not(tmp_
     np.save(pixels_path(plan), np.zeros((3, 32, 32, 3), np.uint8))
     assert is_final(raised(lambda: read_training_set(plan)))
     assert is_final(raised(refuse))
-    assert not is_final(raised(lambda: torch.zeros(2) @ torch.zeros(3)))
+    assert not is_final(raised(lambda: measure_normalisation(np.zeros((2, 2)), np.arange(9))))  # type: ignore[arg-type]
+    assert not is_final(
+        raised(lambda: batch_loss("huber", torch.ones(2, 1), torch.ones(3, 2), num_images=1, gang=Gang()))
+    )
     assert not is_final(raised(lambda: (tmp_path / "none").read_bytes()))
 
 
@@ -77,3 +83,15 @@ def test_a_rank_that_cannot_work_says_why_and_that_it_is_final(tmp_path: Path) -
     assert code == 1
     assert lines[-1]["is_final"]
     assert "none" in lines[-1]["failure"]
+
+
+@pytest.mark.slow
+def test_a_rank_whose_peer_is_not_there_says_so_and_may_try_again(tmp_path: Path) -> None:
+    plan = tiny_plan(tmp_path)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        order = replace(ORDER, plan=plan.to_json(), rank=1, size=2, port=unused.getsockname()[1], timeout_seconds=2)
+        code, lines = speak(order, keep_open=True)
+    assert code == 1
+    assert not lines[-1]["is_final"]
+    assert "\n" not in lines[-1]["failure"]

@@ -156,10 +156,26 @@ def test_two_ranks_train_what_one_does(client: Client, tmp_path: Path) -> None:
 def test_a_fold_that_fails_for_good_is_named_after_the_others_have_ended(client: Client, tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path, SETTINGS)
     Folder(plan.checkpoints).write("fold1.pt", b"not a checkpoint")
-    with pytest.raises(FoldsFailed, match=r"1 of 2 folds failed, the first is fold 1: RuntimeError: the checkpoint"):
+    with pytest.raises(FoldsFailed, match=r"1 of 2 folds failed, the first is fold 1: the checkpoint"):
         list(train_folds(plan, client))
     assert list(members(plan)) == ["fold0.json"]
     assert ranks() == []
+
+
+def test_a_scheduler_that_cannot_be_asked_for_a_moment_costs_nothing(
+    client: Client, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, answers = tiny_plan(tmp_path, SETTINGS), iter(range(10_000))
+    most = 0
+
+    def sometimes(client: Client) -> dict[str, str] | None:
+        return None if next(answers) % 3 == 2 else worker_hosts(client)
+
+    monkeypatch.setattr("skymetal.train.ranks.run.worker_hosts", sometimes)
+    for _ in train_folds(plan, client):
+        most = max(most, len(ranks()))
+    assert most <= 2, "no fold was begun twice"
+    assert members(plan) == undisturbed
 
 
 def test_a_training_that_is_given_up_leaves_no_rank_behind(client: Client, tmp_path: Path) -> None:
