@@ -80,7 +80,7 @@ def test_the_resolved_job_is_a_job_file_that_gives_the_same_job(tmp_path: Path) 
         ("[train]\nnum_folds = true", r"\[train\] num_folds must be a whole number, got True"),
         ("[train]\nlabels = 'oh_p50'", r"\[train\] labels must be a list, as in .*, got 'oh_p50'"),
         ("[train]\nlabels = [1]", r"\[train\] labels must be a text in quotes, got 1"),
-        ("[train]\nnum_folds = 1", r"\[train\] num_folds must be at least 2, got 1"),
+        ("[train]\nnum_folds = 1", r"\[train\] num_folds must be 2 to 99, got 1"),
         ("[score]\nviews = 3", r"\[score\] views must be one of 1, 2, 4, 8, got 3"),
         ("[catalog]\nname = '../x'", r"\[catalog\] name"),
         ("[cluster]\nkind = 'slrum'", r"\[cluster\] kind must be one of auto, local-cpu, local-cuda, got 'slrum'"),
