@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +27,11 @@ class FoldedTable:
     object_id_N: NDArray[np.int64]
     fold_N: NDArray[np.int64]
     label_N: Values
-    columns: pa.Table
+    columns: Mapping[str, Values]
 
     def obstacle(self, names: Sequence[str]) -> str:
         """Return why the folds cannot be predicted from these columns; nothing where they can."""
-        missing = [name for name in names if name not in self.columns.column_names]
+        missing = [name for name in names if name not in self.columns]
         if missing:
             return f"the target list has no {missing[0]}"
         known_N = np.isfinite(self.features(names)).all(axis=1) & (self.fold_N >= 0)
@@ -43,7 +43,7 @@ class FoldedTable:
 
     def features(self, names: Sequence[str]) -> Values:
         """Return the columns as (N, F)."""
-        return np.stack([self.columns[name].to_numpy() for name in names], axis=1)
+        return np.stack([self.columns[name] for name in names], axis=1)
 
     def complete(self, names: Sequence[str]) -> FoldedTable:
         """Return the galaxies that have all these columns, finite."""
@@ -55,7 +55,7 @@ class FoldedTable:
             object_id_N=self.object_id_N[rows_N],
             fold_N=self.fold_N[rows_N],
             label_N=self.label_N[rows_N],
-            columns=self.columns.filter(pa.array(rows_N)),
+            columns={name: value_N[rows_N] for name, value_N in self.columns.items()},
         )
 
 
@@ -74,8 +74,8 @@ def fold_table(targets: pa.Table, out_of_fold: pa.Table, *, label: str, wanted: 
     is_here_S = object_id_N[place_S] == seen
     fold_N[place_S[is_here_S]] = out_of_fold["fold"].to_numpy()[is_here_S]
     label_N[place_S[is_here_S]] = out_of_fold[f"{label}_true"].to_numpy()[is_here_S]
-    columns = {name: pa.array(possible(targets[name], name)) for name in _POSSIBLE if name in targets.column_names}
-    table = FoldedTable(object_id_N=object_id_N, fold_N=fold_N, label_N=label_N, columns=pa.table(columns))
+    columns = {name: possible(targets[name], name) for name in _POSSIBLE if name in targets.column_names}
+    table = FoldedTable(object_id_N=object_id_N, fold_N=fold_N, label_N=label_N, columns=columns)
     return table.keep((fold_N >= 0) | np.isin(object_id_N, wanted))
 
 

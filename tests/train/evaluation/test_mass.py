@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from skymetal.catalogs.selection.simulated import mass_metallicity
@@ -31,7 +30,7 @@ def test_mass_alone_finds_a_parabola_without_seeing_the_fold_that_it_predicts() 
         object_id_N=np.arange(60),
         fold_N=fold,
         label_N=np.where(fold < 0, np.nan, truth),
-        columns=pa.table({"lgm_tot_p50": lgm}),
+        columns={"lgm_tot_p50": lgm},
     )
     rival = predict_from_mass(table)
     assert np.abs(rival.predict(np.arange(60)) - truth).max() < 1e-9

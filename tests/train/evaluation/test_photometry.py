@@ -30,3 +30,6 @@ def test_what_stands_in_the_way_is_said() -> None:
     table = folded(lgm_tot_p50=[10.4, 10.3, 10.2, 10.1])
     assert table.obstacle(MAGNITUDES) == "the target list has no modelMag_g"
     assert "only 2 galaxies that the ensemble was trained on have lgm_tot_p50" in table.obstacle((MASS,))
+    bare = folded()
+    assert bare.object_id_N.tolist() == [1, 2, 4]
+    assert bare.obstacle((MASS,)) == "the target list has no lgm_tot_p50"
