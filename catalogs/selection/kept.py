@@ -56,7 +56,7 @@ def refuse_damaged_list(targets: TargetList) -> None:
     if pinned != targets.digest:
         raise RuntimeError(
             f"{targets.path} is damaged: it is not the list that `skymetal select` wrote, whose sha256 is in "
-            f"{folder}/{name}; restore it, or delete both and run `skymetal select` again"
+            f"{folder}/{name}; restore it, or delete it and run `skymetal select` again"
         )
 
 

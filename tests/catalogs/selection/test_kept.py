@@ -36,7 +36,7 @@ def test_no_flipped_bit_of_a_list_is_believed(tmp_path: Path) -> None:
 def test_a_damaged_list_is_not_selected_over(tmp_path: Path) -> None:
     targets = select(tmp_path)
     targets.path.write_bytes(targets.path.read_bytes()[:-100])
-    with pytest.raises(RuntimeError, match="delete both and run `skymetal select` again"):
+    with pytest.raises(RuntimeError, match="delete it and run `skymetal select` again"):
         select(tmp_path)
 
 
