@@ -35,13 +35,30 @@ def refuse_other_inputs(
     before: Mapping[str, Any], now: Mapping[str, Any], *, where: str, remedy: str = "name another [job] run_dir"
 ) -> None:
     """Raise InputError where inputs are not those recorded ``before``; tuples and lists are alike."""
-    now = json.loads(json.dumps(now))
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise InputError(
-                f"{where} with {key} = {_show(before.get(key))}, but this job has {key} = {_show(now.get(key))}; "
-                f"{remedy}, or restore what was there{_hint(now.get(key))}"
-            )
+    found = _first_difference(dict(before), json.loads(json.dumps(now)))
+    if found is not None:
+        key, old, new = found
+        raise InputError(
+            f"{where} with {key} = {_show(old)}, but this job has {key} = {_show(new)}; "
+            f"{remedy}, or restore what was there{_hint(new)}"
+        )
+
+
+def _first_difference(before: Any, now: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """Return where two values first differ, as far inside them as can be said, and what is there in each."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        pairs = [(f"{key}.{name}".lstrip("."), before.get(name), now.get(name)) for name in sorted(before | now)]
+    elif _are_tables(before, now):
+        pairs = [(f"{key}[{place}]", *both) for place, both in enumerate(zip(before, now, strict=True))]
+    else:
+        return None if before == now else (key, before, now)
+    differences = (_first_difference(old, new, name) for name, old, new in pairs)
+    return next((found for found in differences if found is not None), None)
+
+
+def _are_tables(before: Any, now: Any) -> bool:
+    lists = isinstance(before, list) and isinstance(now, list) and len(before) == len(now)
+    return lists and all(isinstance(item, dict) for item in (*before, *now))
 
 
 def _hint(value: Any) -> str:

@@ -29,6 +29,17 @@ def test_a_step_without_results_may_begin_anew_with_others(folder: Folder) -> No
         claim_inputs(folder, "ingest", {"service_url": "mistyped"})
 
 
+def test_a_difference_deep_inside_is_named_by_its_place(folder: Folder) -> None:
+    recipe = {"loss": "huber", "phases": [{"lr": 1.0}, {"lr": 0.5, "ramps": [{"num_epochs": 3}]}]}
+    claim_inputs(folder, "train", {"recipe": recipe})
+    other = {"loss": "huber", "phases": [{"lr": 1.0}, {"lr": 0.5, "ramps": [{"num_epochs": 4}]}]}
+    place = r"with recipe.phases\[1\].ramps\[0\].num_epochs = 3, but this job has .* = 4"
+    with pytest.raises(InputError, match=place):
+        claim_inputs(folder, "train", {"recipe": other})
+    with pytest.raises(InputError, match=r"with recipe.phases = \["):
+        claim_inputs(folder, "train", {"recipe": recipe | {"phases": []}})
+
+
 def test_steps_do_not_share_their_inputs(folder: Folder) -> None:
     claim_inputs(folder, "score", {"views": 8})
     claim_inputs(folder, "train", {"views": 4})
