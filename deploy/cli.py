@@ -19,6 +19,7 @@ from skymetal.deploy.cli_catalog import catalog
 from skymetal.deploy.cli_store import store
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import say
+from skymetal.deploy.interrupt import heed_interrupts
 from skymetal.deploy.planning import forecast_ingest
 from skymetal.deploy.run import open_run
 
@@ -33,7 +34,7 @@ class _Group(click.Group):
         return list(self.commands)  # in the order of the work, not of the alphabet
 
     def invoke(self, context: click.Context) -> Any:
-        signal.signal(signal.SIGTERM, _interrupt)  # how a batch system stops a job: the same as Ctrl-C
+        heed_interrupts()
         try:
             return super().invoke(context)
         except InputError as error:
@@ -50,10 +51,6 @@ class _Group(click.Group):
             # Our own sentences need no label; of others' errors the kind is half of what is known.
             kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
             _stop("\n".join([f"skymetal: {kind}{printable(first)}", *getattr(error, "__notes__", [])]), code=1)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _stop(text: str, *, code: int) -> None:

@@ -87,6 +87,8 @@ class LazyCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._client is not None:
+            # What a cluster says while it is being closed is no news to the user.
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
             self._client.close()
             self._cluster.close()
             shutil.rmtree(self._scratch, ignore_errors=True)

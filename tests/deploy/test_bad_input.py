@@ -27,6 +27,8 @@ pattern = "{object_id}.png"
 size_pix = 32
 shard_size = 8
 chunk_size = 8
+[train]
+num_folds = 2
 [cluster]
 kind = "local-cpu"
 num_workers = 1

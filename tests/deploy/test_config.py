@@ -81,7 +81,7 @@ def test_the_resolved_job_is_a_job_file_that_gives_the_same_job(tmp_path: Path) 
         ("[train]\nlabels = 'oh_p50'", r"\[train\] labels must be a list, as in .*, got 'oh_p50'"),
         ("[train]\nlabels = [1]", r"\[train\] labels must be a text in quotes, got 1"),
         ("[train]\nnum_folds = 1", r"\[train\] num_folds must be 2 to 99, got 1"),
-        ("[score]\nviews = 3", r"\[score\] views must be one of 1, 2, 4, 8, got 3"),
+        ("[score]\nviews = 3", r"\[score\] views must be one of 1, 2, 4, 5, 8, got 3"),
         ("[catalog]\nname = '../x'", r"\[catalog\] name"),
         ("[cluster]\nkind = 'slrum'", r"\[cluster\] kind must be one of auto, local-cpu, local-cuda, got 'slrum'"),
         ("[cluster]\nnum_workers = 1000000", r"\[cluster\] num_workers must be 0 to 1024, got 1000000"),
@@ -142,8 +142,8 @@ def test_an_assignment_without_section_key_and_value_is_refused(tmp_path: Path, 
 def test_the_demo_and_the_examples_are_jobs() -> None:
     assert read_job(DEMO, ["job.run_dir=x"]).targets.survey == "simulated"
     examples = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*.toml"))
-    assert len(examples) == 4
-    assert {read_job(example).targets.survey for example in examples} == {"sdss", "legacy"}
+    assert len(examples) == 5
+    assert {read_job(example).targets.survey for example in examples} == {"sdss", "legacy", "simulated"}
 
 
 def test_every_section_that_the_docs_show_is_one(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(pl
 
 
 def test_settings_out_of_range_cannot_exist() -> None:
-    with pytest.raises(InputError, match="views must be one of 1, 2, 4, 8, got 3"):
+    with pytest.raises(InputError, match="views must be one of 1, 2, 4, 5, 8, got 3"):
         ScoreSettings(views=3)
     with pytest.raises(InputError, match="batch_size must be 1 to 65536, got 0"):
         ScoreSettings(batch_size=0)
