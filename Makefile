@@ -37,7 +37,7 @@ $(VENV)/.torch: $(SETTINGS)
 	touch $@
 
 $(VENV)/.run: $(VENV)/.torch
-	$(PIP) --editable .
+	$(PIP) --editable '.[paper]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch
