@@ -11,11 +11,10 @@ import pyarrow as pa
 
 from skymetal.catalogs.catalog import open_catalog
 from skymetal.deploy.console import track
+from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.run import Run
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.predict import PredictorRef
 from skymetal.train.card import describe_ensemble
-from skymetal.train.ensemble import load_ensemble
 from skymetal.train.evaluation.evaluate import R_BAND, TRUTH, Comparison
 from skymetal.train.evaluation.forest import FORESTS, forest_obstacle, grow_forest
 from skymetal.train.evaluation.grey import GreyPlan, grey_rival, predict_grey
@@ -78,18 +77,10 @@ def _photometric(table: FoldedTable, *, seed: int) -> tuple[list[Rival], list[st
 
 
 def _predict_grey(run: Run, targets: pa.Table) -> Rival:
-    card, settings = describe_ensemble(run.ensemble), run.job.score
     plan = GreyPlan(
         store=run.store,
         targets=run.targets,
-        predictor=PredictorRef(
-            load=load_ensemble,
-            path=str(run.ensemble),
-            digest=card.digest,
-            image_spec=card.image_spec,
-            num_views=settings.views,
-            batch_size=settings.batch_size,
-        ),
+        predictor=make_predictor(run, describe_ensemble(run.ensemble)),
         truths=tuple(name for name in (run.job.train.labels[0], TRUTH) if name in targets.column_names),
     )
     blocks: Iterator[pa.Table] = map_over_blocks(

@@ -25,17 +25,16 @@ from skymetal.catalogs.selection.select import select as select_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation import evaluate
+from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.run import Run
 from skymetal.engine.ingest import IngestPlan, make_ingest_plan, quarantined
 from skymetal.engine.ingest import ingest as ingest_targets
-from skymetal.engine.predict import PredictorRef
 from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
 from skymetal.engine.store import STORE, create_store
 from skymetal.engine.summary import count_galaxies
 from skymetal.train.assemble import write_ensemble
 from skymetal.train.card import describe_ensemble, ensemble_is_whole
-from skymetal.train.ensemble import load_ensemble
 from skymetal.train.fit import EpochReport
 from skymetal.train.plan import TrainPlan, check_start, make_plan
 from skymetal.train.ranks.run import train_folds
@@ -146,20 +145,12 @@ def make_score_plan(run: Run) -> ScorePlan:
             f"the ensemble in {run.ensemble} predicts {card.labels[0]} first, but a catalogue is of 12+log(O/H): "
             "train with a label such as oh_p50 in the first place"
         )
-    settings = run.job.score
-    predictor = PredictorRef(
-        load=load_ensemble,
-        path=str(run.ensemble),
-        digest=card.digest,
-        image_spec=card.image_spec,
-        num_views=settings.views,
-        batch_size=settings.batch_size,
-    )
+    predictor = make_predictor(run, card)
     inputs = {
         "ensemble": predictor.digest,
         "store": run.store.digest,
-        "views": settings.views,
-        "batch_size": settings.batch_size,
+        "views": predictor.num_views,
+        "batch_size": predictor.batch_size,
         "skymetal": skymetal.__version__,
     }
     return ScorePlan(

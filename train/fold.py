@@ -10,12 +10,12 @@ from safetensors.torch import save
 
 from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.storage import digest, open_folder
-from skymetal.engine.predict import NUM_VIEWS
 from skymetal.train.data import read_training_set
 from skymetal.train.fit import FoldData, Watch, make_member, predict_rows, split, train_member
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.member import MemberReceipt, find_receipt, receipt_name
 from skymetal.train.network.network import MetallicityNet
+from skymetal.train.network.views import HELD_OUT_VIEWS
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang
 from skymetal.train.refused import TrainingRefused
@@ -38,7 +38,7 @@ def fit_fold(plan: TrainPlan, fold: int, *, watch: Watch | None = None, gang: Ga
     member = make_member(plan, state, task)
     tables = []
     for rows, number in ((task.held_out_rows, fold), (task.data.test_rows, TEST_FOLD)):
-        predicted_NVK = predict_rows(member, task, rows, num_views=max(NUM_VIEWS), gang=gang, beat=watch.beat)
+        predicted_NVK = predict_rows(member, task, rows, num_views=HELD_OUT_VIEWS, gang=gang, beat=watch.beat)
         tables.append(_predictions(plan, task, rows, predicted_NVK, number))
     if gang.rank != 0:
         return

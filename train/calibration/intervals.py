@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.schema import PERCENTILES
 from skymetal.train.evaluation.metrics import Values
+from skymetal.train.network.views import HELD_OUT_VIEWS
 
-NUM_VIEWS_FITTED = 8
-"""Out-of-fold and test predictions average so many views."""
 GALAXIES_PER_BIN = 60
 MAX_BINS = 20
 MIN_VARIANCE = 1e-8
@@ -84,7 +83,7 @@ class Scale:
             view_variance_N = np.full_like(std_views_N, self.typical_view_variance)
         else:
             view_variance_N = unbiased_variance(std_views_N, num_views)
-        noise_N = view_variance_N * (1 / num_views - 1 / NUM_VIEWS_FITTED)
+        noise_N = view_variance_N * (1 / num_views - 1 / HELD_OUT_VIEWS)
         return np.sqrt(self.variance(prediction_N, view_variance_N) + noise_N)
 
 
@@ -149,7 +148,7 @@ def fit_intervals(sample: Sample) -> Intervals:
     """
     residual_N = sample.truth_N - sample.prediction_N
     centre = float(np.median(residual_N))
-    view_variance_N = unbiased_variance(sample.std_views_N, NUM_VIEWS_FITTED)
+    view_variance_N = unbiased_variance(sample.std_views_N, HELD_OUT_VIEWS)
 
     def fit_on(rows_N: NDArray[np.bool_]) -> Scale:
         return fit_scale(residual_N[rows_N] - centre, sample.prediction_N[rows_N], view_variance_N[rows_N])
@@ -169,7 +168,7 @@ def fit_intervals(sample: Sample) -> Intervals:
 
 def refit_quantiles(intervals: Intervals, test: Sample) -> Intervals:
     """Return the intervals with quantiles from a test set, which had no part in the centre or the scale."""
-    sigma_N = intervals.scale.sigma(test.prediction_N, test.std_views_N, num_views=NUM_VIEWS_FITTED)
+    sigma_N = intervals.scale.sigma(test.prediction_N, test.std_views_N, num_views=HELD_OUT_VIEWS)
     score_N = (test.truth_N - test.prediction_N - intervals.centre) / sigma_N
     return Intervals(
         fitted_on="test",

@@ -71,7 +71,8 @@ def is_open(name: str) -> Event:
 
 def _supervise(task: RankTask, worker: Worker) -> RankOutcome:
     off, meeting = call_off(task.name), Variable(f"skymetal-port-{task.name}")
-    host, port = urlsplit(worker.address).hostname or "127.0.0.1", 0
+    own_host = urlsplit(worker.address).hostname or "127.0.0.1"
+    host, port = own_host, 0
     if task.rank > 0:
         found = _await_port(task.name, meeting, off, task.silence_seconds)
         if found is None:
@@ -87,7 +88,7 @@ def _supervise(task: RankTask, worker: Worker) -> RankOutcome:
         timeout_seconds=task.silence_seconds,
         num_threads=worker.state.nthreads,
     )
-    process = _start(order, urlsplit(worker.address).hostname or "127.0.0.1")
+    process = _start(order, own_host)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     last_words: deque[str] = deque(maxlen=NUM_LAST_LINES)
     readers = [
