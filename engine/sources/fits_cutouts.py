@@ -64,6 +64,13 @@ class FitsSource:
         pattern = FilePattern(self.pattern)
         bands = self.bands if "band" in pattern.columns else self.bands[:1]
         shown = pattern.names(targets, band="{band}")
+        layout = FitsLayout(
+            bands=self.bands,
+            file_bands=self.file_bands,
+            input_size_pix=self.input_size_pix,
+            crop_pix=self.crop_pix,
+            size_pix=self.framing.size_pix,
+        )
         names_by_band = (pattern.names(targets, band=band) for band in bands)
         for source, (ra, dec), *names in zip(shown, _positions(targets), *names_by_band, strict=True):
             paths = [Path(self.folder) / name for name in names if name is not None]
@@ -72,49 +79,53 @@ class FitsSource:
                     pixels=None, source="", reason="no name: a value of the pattern is missing or is no file name"
                 )
                 continue
-            cutout = read_fits_cutout(
-                paths,
-                bands=self.bands,
-                file_bands=self.file_bands,
-                input_size_pix=self.input_size_pix,
-                crop_pix=self.crop_pix,
-                size_pix=self.framing.size_pix,
-                ra=ra,
-                dec=dec,
-            )
+            max_offset_pix = MAX_OFFSET * layout.size_pix
+            place = None if ra is None or dec is None else SkyPlace(ra=ra, dec=dec, max_offset_pix=max_offset_pix)
+            cutout = read_fits_cutout(paths, layout, place=place)
             if cutout.reason.startswith("no such file"):
                 require_folder(self.folder)
             yield render_cutout(cutout, source=source, rendering=self.rendering)
 
 
-def read_fits_cutout(
-    paths: Sequence[Path],
-    *,
-    bands: Sequence[str],
-    file_bands: Sequence[str],
-    input_size_pix: int,
-    crop_pix: int,
-    size_pix: int,
-    ra: float | None = None,
-    dec: float | None = None,
-    max_offset_pix: float | None = None,
-) -> FluxCutout:
+@dataclass(frozen=True, kw_only=True)
+class FitsLayout:
+    """How cutouts lie in their files, and what is kept of them: see :class:`FitsSource`.
+
+    file_bands is the order of the bands where the files do not say; the middle crop_pix of input_size_pix become
+    size_pix.
+    """
+
+    bands: tuple[str, ...]
+    file_bands: tuple[str, ...]
+    input_size_pix: int
+    crop_pix: int
+    size_pix: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkyPlace:
+    """Where a galaxy is, degrees, and how many pixels of the returned cutout its file may be centred off it."""
+
+    ra: float
+    dec: float
+    max_offset_pix: float
+
+
+def read_fits_cutout(paths: Sequence[Path], layout: FitsLayout, *, place: SkyPlace | None) -> FluxCutout:
     """Return the flux of one galaxy, from one file or from a file a band, decoded by this process's decoder.
 
-    An image with a WCS must be centred on (ra, dec), where these are given, to within max_offset_pix pixels of the
-    cutout that is returned: by default a tenth of its width.
+    An image with a WCS must be centred on the place, where that is given.
     """
-    max_offset_pix = MAX_OFFSET * size_pix if max_offset_pix is None else max_offset_pix
     arguments = {
         "paths": [str(path) for path in paths],
-        "bands": list(bands),
-        "file_bands": list(file_bands),
-        "input_size_pix": input_size_pix,
-        "crop_pix": crop_pix,
-        "size_pix": size_pix,
-        "place": None if ra is None or dec is None else [ra, dec, max_offset_pix],
+        "bands": list(layout.bands),
+        "file_bands": list(layout.file_bands),
+        "input_size_pix": layout.input_size_pix,
+        "crop_pix": layout.crop_pix,
+        "size_pix": layout.size_pix,
+        "place": None if place is None else [place.ra, place.dec, place.max_offset_pix],
     }
-    shape = (size_pix, size_pix, len(bands))
+    shape = (layout.size_pix, layout.size_pix, len(layout.bands))
     try:
         ((fields, flux_HWC),) = shared_decoder().call("read_cutout", arguments, num_answers=1, shape=shape)
     except Undecodable as error:

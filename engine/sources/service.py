@@ -28,7 +28,7 @@ from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.asking import Desk, Wish
 from skymetal.engine.sources.downloads import Downloads
-from skymetal.engine.sources.fits_cutouts import read_fits_cutout
+from skymetal.engine.sources.fits_cutouts import FitsLayout, SkyPlace, read_fits_cutout
 from skymetal.engine.sources.flux import render_cutout
 from skymetal.engine.sources.pictures import Unsuitable, decode_picture
 
@@ -206,17 +206,15 @@ class ServiceSource:
 
     def _make_from_fits(self, data: bytes, path: Path, wish: Wish) -> Cutout:
         size_pix = self.framing.size_pix
-        cutout = read_fits_cutout(
-            [path],
+        layout = FitsLayout(
             bands=self.bands,
             file_bands=tuple(self._asked_bands),
             input_size_pix=size_pix,
             crop_pix=size_pix,
             size_pix=size_pix,
-            ra=wish.ra,
-            dec=wish.dec,
-            max_offset_pix=MAX_OFFSET_PIX,
         )
+        place = SkyPlace(ra=wish.ra, dec=wish.dec, max_offset_pix=MAX_OFFSET_PIX)
+        cutout = read_fits_cutout([path], layout, place=place)
         if self.rendering is None:
             raise ValueError("FITS needs a rendering")
         return render_cutout(cutout, source=wish.url, rendering=self.rendering)

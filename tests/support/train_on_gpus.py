@@ -12,7 +12,8 @@ import psutil
 from support.tiny_training import tiny_plan
 
 from skymetal.deploy.cluster import ClusterSettings, LazyCluster
-from skymetal.train.ranks.run import train_folds, worker_hosts
+from skymetal.train.ranks.asking import worker_hosts
+from skymetal.train.ranks.run import train_folds
 from skymetal.train.settings import TrainSettings
 
 

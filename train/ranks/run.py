@@ -14,8 +14,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
 
 from distributed import Client, Future
 
@@ -24,13 +22,13 @@ from skymetal.train.data import gather_pixels, pixels_path
 from skymetal.train.fit import EpochReport
 from skymetal.train.member import find_receipt, receipt_name
 from skymetal.train.plan import TrainPlan
+from skymetal.train.ranks.asking import POLL_SECONDS, task_result, wait_for, worker_hosts
 from skymetal.train.ranks.placement import Placement, place
 from skymetal.train.ranks.rank import describe
 from skymetal.train.ranks.supervise import RankOutcome, RankTask, call_off, supervise
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
 MAX_ATTEMPTS = 4
 """How often a fold may fail without an epoch in between: whatever ails it is then no accident."""
 
@@ -100,7 +98,7 @@ class _Coordinator:
         """Gather the pixels, on some worker: this process may not see the cutouts."""
         if self._waiting:
             future = self._client.submit(_gather, self._plan, pure=False)
-            failure = _wait(future, self._client, self._patience.no_worker_seconds)
+            failure = wait_for(future, self._client, self._patience.no_worker_seconds)
             if failure:
                 self._failures |= {fold: failure for fold in self._waiting}
                 self._waiting = []
@@ -226,17 +224,6 @@ class _Coordinator:
             )
 
 
-def worker_hosts(client: Client) -> dict[str, str] | None:
-    """Return the address of every worker and the host it is on; None where the scheduler cannot be asked."""
-    try:
-        if client.status != "running":
-            return None
-        addresses = client.scheduler_info(n_workers=-1)["workers"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return {address: urlsplit(address).hostname or address for address in addresses}
-
-
 def _gather(plan: TrainPlan) -> str:
     """Return "" or why the pixels could not be gathered; a task returns, whatever happens."""
     try:
@@ -246,29 +233,6 @@ def _gather(plan: TrainPlan) -> str:
     return ""
 
 
-def _wait(future: Future[str], client: Client, patience_seconds: float) -> str:
-    last_sign = time.monotonic()
-    while not future.done():
-        time.sleep(POLL_SECONDS)
-        if worker_hosts(client):
-            last_sign = time.monotonic()
-        elif time.monotonic() - last_sign > patience_seconds:
-            return f"no worker for {patience_seconds:g} s"
-    return _result(future) or ""
-
-
 def _outcome(future: Future[RankOutcome], fold: int, rank: int) -> RankOutcome:
-    outcome = _result(future)
+    outcome = task_result(future)
     return outcome if isinstance(outcome, RankOutcome) else RankOutcome(fold=fold, rank=rank, failure=str(outcome))
-
-
-def _result(future: Future[Any]) -> Any:
-    """Return what a task returned, or why it did not, as text. The task itself never raises: that is Dask's word."""
-    try:
-        if future.status == "finished":
-            return future.result(timeout=10)
-        if future.status == "error":
-            return str(future.exception(timeout=10))
-    except (TimeoutError, CancelledError, OSError) as error:
-        logger.info("a task ended, but what it returned is lost with its worker: %s", error)
-    return "its worker died"

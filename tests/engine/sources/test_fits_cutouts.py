@@ -22,7 +22,7 @@ from skymetal.catalogs.targets import write_targets
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
 from skymetal.engine.sources import Cutout
-from skymetal.engine.sources.fits_cutouts import FitsSource, read_fits_cutout
+from skymetal.engine.sources.fits_cutouts import FitsLayout, FitsSource, SkyPlace, read_fits_cutout
 
 pytestmark = pytest.mark.timeout(60)
 FIXED = {"size_rule": "fixed", "pixel_scale_arcsec": 0.262}
@@ -414,17 +414,9 @@ def test_how_far_a_cutout_may_be_off_is_counted_in_stored_pixels(tmp_path: Path)
     (tmp_path / "7.fits").write_bytes(cube_bytes(**sky_cards(ra=150.0, dec=2.0, **SKY)))
 
     def reason(offset_arcsec: float) -> str:
-        return read_fits_cutout(
-            [tmp_path / "7.fits"],
-            bands=("r",),
-            file_bands=(),
-            input_size_pix=8,
-            crop_pix=6,
-            size_pix=3,
-            ra=150.0,
-            dec=2.0 + offset_arcsec / 3600,
-            max_offset_pix=1,
-        ).reason
+        layout = FitsLayout(bands=("r",), file_bands=(), input_size_pix=8, crop_pix=6, size_pix=3)
+        place = SkyPlace(ra=150.0, dec=2.0 + offset_arcsec / 3600, max_offset_pix=1)
+        return read_fits_cutout([tmp_path / "7.fits"], layout, place=place).reason
 
     assert reason(0.49) == ""
     assert reason(0.51) == "wrong galaxy: its WCS is centred 0.5 arcsec away"

@@ -17,7 +17,8 @@ from support.tiny_training import tiny_plan
 from skymetal.catalogs.storage import Folder
 from skymetal.train.data import pixels_path
 from skymetal.train.plan import TrainPlan
-from skymetal.train.ranks.run import FoldsFailed, Patience, train_folds, worker_hosts
+from skymetal.train.ranks.asking import worker_hosts
+from skymetal.train.ranks.run import FoldsFailed, Patience, train_folds
 from skymetal.train.recipe import find_recipe
 from skymetal.train.settings import TrainSettings
 
