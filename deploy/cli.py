@@ -14,11 +14,11 @@ import click
 import skymetal
 from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.selection.sdss import casjobs_sql
-from skymetal.deploy.beside_paper import PAPER
 from skymetal.deploy.cli_catalog import catalog
 from skymetal.deploy.cli_store import store
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import say
+from skymetal.deploy.evaluation.beside_paper import PAPER
 from skymetal.deploy.interrupt import heed_interrupts
 from skymetal.deploy.planning import forecast_ingest
 from skymetal.deploy.run import open_run
@@ -171,12 +171,12 @@ def evaluate(
         return
     if not (truth and prediction):
         raise InputError("evaluating a table needs --truth COLUMN and --prediction COLUMN")
-    tables = import_module("skymetal.deploy.table_evaluation")
+    tables = import_module("skymetal.deploy.evaluation.of_table")
     say(tables.evaluate_table(job_or_table, truth=truth, prediction=prediction, against=against, out=out))
 
 
 def _evaluate_job(job: Job, against: str | None) -> None:
-    steps, beside = import_module("skymetal.deploy.steps"), import_module("skymetal.deploy.against")
+    steps, beside = import_module("skymetal.deploy.steps"), import_module("skymetal.deploy.evaluation.against")
     with open_run(job) as run:
         # Before anything is evaluated, not after.
         other = None if against in (None, PAPER) else beside.find_other_run(against)

@@ -24,7 +24,7 @@ from skymetal.catalogs.selection.select import num_tables
 from skymetal.catalogs.selection.select import select as select_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
-from skymetal.deploy.evaluation import evaluate
+from skymetal.deploy.evaluation.of_job import evaluate
 from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.run import Run
 from skymetal.engine.ingest import IngestPlan, make_ingest_plan, quarantined

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
 from skymetal.deploy import run_directory as names
-from skymetal.deploy.beside_paper import beside_paper
 from skymetal.deploy.config import read_job
-from skymetal.deploy.evaluation import read_predictions
-from skymetal.deploy.rivals import run_rival
+from skymetal.deploy.evaluation.beside_paper import beside_paper
+from skymetal.deploy.evaluation.of_job import read_predictions
+from skymetal.deploy.evaluation.rivals import run_rival
 from skymetal.deploy.run import Run
 from skymetal.train.evaluation.evaluate import compare_with_truth
 from skymetal.train.evaluation.rivals import Rival, judge

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError, first_line, missing_column
 from skymetal.catalogs.storage import open_folder
 from skymetal.catalogs.tables import read_table
-from skymetal.deploy.beside_paper import PAPER, beside_paper
-from skymetal.deploy.evaluation_files import write_figures, write_numbers
+from skymetal.deploy.evaluation.beside_paper import PAPER, beside_paper
+from skymetal.deploy.evaluation.files import write_figures, write_numbers
 from skymetal.train.evaluation.evaluate import compare, judge_comparison
 from skymetal.train.evaluation.photometry import MASS
 from skymetal.train.evaluation.rivals import Rival

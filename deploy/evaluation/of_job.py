@@ -8,8 +8,8 @@ from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.schema import PERCENTILES
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say
-from skymetal.deploy.evaluation_files import NUMBERS_CSV, write_figures, write_numbers
-from skymetal.deploy.rivals import UNSHRUNK, gather_rivals
+from skymetal.deploy.evaluation.files import NUMBERS_CSV, write_figures, write_numbers
+from skymetal.deploy.evaluation.rivals import UNSHRUNK, gather_rivals
 from skymetal.deploy.run import Run
 from skymetal.engine.lookup import read_cutouts
 from skymetal.train.evaluation.evaluate import FOREST, R_BAND, compare_with_truth, judge_comparison
