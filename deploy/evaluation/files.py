@@ -27,8 +27,8 @@ def write_numbers(folder: Folder, numbers: Sequence[dict[str, Any]]) -> None:
     folder.write(NUMBERS_CSV, to_csv(numbers))
 
 
-def write_figures(folder: Folder, judgement: Judgement, rivals: Sequence[Rival], *, own_title: str) -> None:
-    """Draw what was judged; a figure of an earlier evaluation that this one cannot draw is removed.
+def write_figures(folder: Folder, judgement: Judgement, rivals: Sequence[Rival], *, own_title: str) -> list[str]:
+    """Draw what was judged; return the names of the figures. One of an earlier evaluation that this cannot draw goes.
 
     Each of ``rivals`` has a panel, and the ensemble, under ``own_title``, the last.
     """
@@ -49,12 +49,13 @@ def write_figures(folder: Folder, judgement: Judgement, rivals: Sequence[Rival],
         figures["_mzr"] = draw_mass_metallicity(
             lgm_N, comparison.truth_N, comparison.prediction_N, judgement.mass_metallicity
         )
-    for suffix, png in figures.items():
-        name = f"{comparison.name}{suffix}.png"
+    pictures = {f"{comparison.name}{suffix}.png": png for suffix, png in figures.items()}
+    for name, png in pictures.items():
         if png:
             folder.write(name, png)
         else:
             folder.remove(name)
+    return [name for name, png in pictures.items() if png]
 
 
 def _panels(comparison: Comparison, rivals: Sequence[Rival], *, own_title: str) -> list[Panel]:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from skymetal.catalogs.catalog import open_catalog
+from skymetal.catalogs.schema import UNSHRUNK
 from skymetal.deploy.console import track
 from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.run import Run
@@ -21,9 +22,6 @@ from skymetal.train.evaluation.grey import GreyPlan, grey_rival, predict_grey
 from skymetal.train.evaluation.mass import predict_from_mass
 from skymetal.train.evaluation.photometry import MASS, FoldedTable, fold_table
 from skymetal.train.evaluation.rivals import Rival
-
-UNSHRUNK = "oh_unshrunk"
-"""The catalogue's column of predictions corrected for shrinkage, where the ensemble has such a correction."""
 
 
 def gather_rivals(
@@ -39,8 +37,7 @@ def gather_rivals(
     rivals += photometric
     if settings.grey_control:
         rivals.append(_predict_grey(run, targets))
-    if UNSHRUNK in catalogue.column_names:
-        rivals.append(_rival(catalogue, UNSHRUNK, name="unshrunk", title="corrected for shrinkage"))
+    rivals.append(_rival(catalogue, UNSHRUNK, name="unshrunk", title="corrected for shrinkage"))
     return rivals, left_out
 
 

@@ -26,9 +26,23 @@ def cut(run: Path, pattern: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def halve_the_version(run: Path) -> None:
+    cut(run, "versions/*/_metadata")
+    cut(run, "versions/*/dataset/**/part-000003.parquet")
+
+
 LOSSES: dict[str, Callable[[Path], None]] = {
-    "a shard, a store receipt and the array's metadata": lambda run: lose(
-        run, "store.zarr/images/c/3", "store.zarr/receipts/000005.parquet", "store.zarr/images/zarr.json"
+    "something of every step": lambda run: lose(
+        run,
+        "store.zarr/images/c/3",
+        "store.zarr/receipts/000005.parquet",
+        "store.zarr/images/zarr.json",
+        "ensemble/fold1-*.safetensors",
+        "ensemble/out_of_fold.parquet",
+        "parts/part-000001-*",
+        "versions/*/dataset/**/part-000002.parquet",
+        "catalogue",
+        "evaluation.csv",
     ),
     "a part, a part receipt, the manifests and the version": lambda run: lose(
         run,
@@ -38,14 +52,7 @@ LOSSES: dict[str, Callable[[Path], None]] = {
         "store.zarr/manifest.json",
         "versions/*",
     ),
-    "a member, the out-of-fold table and a part": lambda run: lose(
-        run, "ensemble/fold1-*.safetensors", "ensemble/out_of_fold.parquet", "parts/part-000001-*"
-    ),
-    "a file of the version, and the link": lambda run: lose(
-        run, "versions/*/dataset/**/part-000002.parquet", "catalogue"
-    ),
-    "half of the version's metadata": lambda run: cut(run, "versions/*/_metadata"),
-    "half of a file of the version": lambda run: cut(run, "versions/*/dataset/**/part-000003.parquet"),
+    "half of two files of the version": halve_the_version,
 }
 
 
@@ -59,6 +66,7 @@ def test_what_is_lost_is_made_again(undisturbed: Path, tmp_path: Path, loss: str
     assert result.returncode == 0, result.stderr
     for folder in ("catalogue", "store.zarr", "ensemble", "parts"):
         assert runs.contents(run / folder) == runs.contents(undisturbed / folder)
+    assert (run / "evaluation.csv").read_bytes() == (undisturbed / "evaluation.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

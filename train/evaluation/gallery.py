@@ -21,11 +21,11 @@ def choose_ranks(num_rows: int) -> NDArray[np.intp]:
 def draw_gallery(images_NHWC: NDArray[np.uint8], captions: Sequence[str], *, title: str) -> bytes:
     """Return a PNG of the cutouts, row by row, each with its caption. The same input gives the same bytes."""
     num_rows = -(-len(images_NHWC) // NUM_COLUMNS)
-    figure = Figure(
-        figsize=(1.3 * NUM_COLUMNS, 1.5 * num_rows + 0.4), dpi=110, layout="constrained", facecolor="#101014"
-    )
-    figure.suptitle(title, color="white", fontsize=11)
-    grid = figure.subplots(num_rows, NUM_COLUMNS, squeeze=False)
+    width, height = 1.3 * NUM_COLUMNS, 1.5 * num_rows + 0.5
+    figure = Figure(figsize=(width, height), dpi=110, facecolor="#101014")
+    figure.suptitle(title, color="white", fontsize=11, y=1 - 0.22 / height)
+    places = {"left": 0.01, "right": 0.99, "bottom": 0.05 / height, "top": 1 - 0.55 / height}
+    grid = figure.subplots(num_rows, NUM_COLUMNS, squeeze=False, gridspec_kw=places | {"wspace": 0.04, "hspace": 0.22})
     for axes in grid.flat:
         axes.axis("off")
     for axes, pixels, caption in zip(grid.flat, images_NHWC, captions, strict=False):

@@ -45,6 +45,7 @@ def task_result(future: Future[Any]) -> Any:
             return future.result(timeout=10)
         if future.status == "error":
             return str(future.exception(timeout=10))
+        logger.info("task %s ended as %s", future.key, future.status)
     except (TimeoutError, CancelledError, OSError) as error:
         logger.info("a task ended, but what it returned is lost with its worker: %s", error)
     return "its worker died"

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 4
 """How often a fold may fail without an epoch in between: whatever ails it is then no accident."""
+REST_SECONDS = 2.0
+"""After its first failure a fold rests so long, and three times longer after each further one: what ails a cluster for
+a moment must not use up its attempts."""
 
 
 class FoldsFailed(RuntimeError):
@@ -87,6 +90,7 @@ class _Coordinator:
         self._max_ranks = plan.max_ranks() if self._waiting else 1
         self._attempts: list[_Attempt] = []
         self._num_failed: dict[int, int] = {}
+        self._rests_until: dict[int, float] = {}
         self._suspects: set[str] = set()
         self._failures: dict[int, str] = {}
         self._told: set[tuple[int, int]] = set()
@@ -126,9 +130,9 @@ class _Coordinator:
         # A worker that failed a rank gets none while another can: its device may be broken.
         free = {worker: host for worker, host in free.items() if worker not in self._suspects} or free
         wanted = min(self._plan.ranks_per_fold, self._max_ranks)
-        for placement in place(
-            self._waiting, free, ranks_per_fold=self._plan.ranks_per_fold, max_ranks=self._max_ranks
-        ):
+        now = time.monotonic()
+        ready = [fold for fold in self._waiting if self._rests_until.get(fold, now) <= now]
+        for placement in place(ready, free, ranks_per_fold=self._plan.ranks_per_fold, max_ranks=self._max_ranks):
             if len(placement.workers) < wanted <= len(hosts) and busy:
                 continue  # the rest of its gang is still at work elsewhere
             self._waiting.remove(placement.fold)
@@ -177,7 +181,10 @@ class _Coordinator:
     def _settle(self, fold: int, failures: list[RankOutcome]) -> None:
         if not failures:
             return
-        self._num_failed[fold] = self._num_failed.get(fold, 0) + 1
+        num_before = self._num_failed.get(fold, 0)
+        self._num_failed[fold] = num_before + 1
+        self._rests_until[fold] = time.monotonic() + REST_SECONDS * 3**num_before
+        logger.warning("fold %d failed: %s", fold, failures[0].failure)
         if failures[0].is_final or self._num_failed[fold] >= MAX_ATTEMPTS:
             tries = "" if self._num_failed[fold] == 1 else f", {self._num_failed[fold]} times in a row"
             self._failures[fold] = f"{failures[0].failure}{tries}"

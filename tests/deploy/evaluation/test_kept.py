@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from skymetal.catalogs.storage import Folder
+from skymetal.deploy.evaluation.kept import KEPT, keep_evaluation, recall_evaluation
+
+INPUTS = {"catalogue": "v1", "views": 8}
+
+
+@pytest.fixture
+def kept(folder: Folder) -> Folder:
+    folder.write("evaluation.csv", b"numbers")
+    keep_evaluation(folder, INPUTS, said=["RMSE 0.1"], files=["evaluation.csv"])
+    return folder
+
+
+def test_the_same_inputs_say_the_same_without_measuring_again(kept: Folder) -> None:
+    assert recall_evaluation(kept, INPUTS) == ["RMSE 0.1"]
+
+
+def test_other_inputs_a_lost_file_or_a_damaged_record_are_measured_again(kept: Folder) -> None:
+    assert recall_evaluation(kept, INPUTS | {"views": 4}) is None
+    kept.write("evaluation.csv", b"cut")
+    assert recall_evaluation(kept, INPUTS) is None
+    kept.write(KEPT, b'{"inputs": ')
+    assert recall_evaluation(kept, INPUTS) is None
+    kept.remove(KEPT)
+    assert recall_evaluation(kept, INPUTS) is None
