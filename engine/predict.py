@@ -16,18 +16,31 @@ NUM_VIEWS = (1, 2, 4, 5, 8)
 """How many views of an image may be averaged: groups of its eight flips and turns, or the paper's five random ones."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What an ensemble says of N galaxies: M members, V views. NaN where a member was not wanted.
+
+    oh_NMV is 12+log(O/H), dex. ood_NM is how far the image lies from those the member has learnt from, in units of
+    the distance that 1 % of held-out galaxies exceed. embedding_NF, where asked for, are the first member's features.
+    """
+
+    oh_NMV: NDArray[np.float32]
+    ood_NM: NDArray[np.float32]
+    embedding_NF: NDArray[np.float16] | None = None
+
+
 class Predictor(Protocol):
     """An ensemble ready to predict. Shapes: N galaxies, M members, V views.
 
-    The same galaxy gets the same bytes whatever else is in the call.
+    A galaxy at the same place in a call gets the same bytes, whatever the other galaxies in the call.
     """
 
     def unseen(self, object_id_N: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (N, M): whether member m was trained without galaxy n."""
         ...
 
-    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return 12+log(O/H), dex, (N, M, V): one a view and wanted member; NaN where not wanted."""
+    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> Predictions:
+        """Return what the wanted members say of every galaxy."""
         ...
 
     def calibrate(

@@ -17,7 +17,7 @@ from skymetal.catalogs.schema import CALIBRATED, catalogue_schema
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.predict import NUM_VIEWS, Predictor, PredictorRef
+from skymetal.engine.predict import NUM_VIEWS, Predictions, Predictor, PredictorRef
 from skymetal.engine.store import Block, CutoutStore
 
 
@@ -96,8 +96,8 @@ def score_block(plan: ScorePlan, index: int) -> PartReceipt:
     predictor = plan.predictor.open()
     stored = block.is_stored
     unseen_NM = predictor.unseen(block.object_id[stored])
-    oh_NMV = predictor.predict(block.images[stored], unseen_NM)
-    table = catalogue_rows(block, targets, oh_NMV, unseen_NM, predictor)
+    predictions = predictor.predict(block.images[stored], unseen_NM)
+    table = catalogue_rows(block, targets, predictions, unseen_NM, predictor)
     num_quarantined = int(np.count_nonzero(~stored))
     return commit_part(plan.parts, index, table, num_quarantined=num_quarantined, run_digest=plan.run_digest)
 
@@ -105,15 +105,16 @@ def score_block(plan: ScorePlan, index: int) -> PartReceipt:
 def catalogue_rows(
     block: Block,
     targets: pa.Table,
-    oh_NMV: NDArray[np.float32],
+    predictions: Predictions,
     unseen_NM: NDArray[np.bool_],
     predictor: Predictor,
 ) -> pa.Table:
-    """Turn predictions (galaxy, member, view) into catalogue rows, in the order of the block.
+    """Turn predictions into catalogue rows, in the order of the block.
 
     A galaxy with a training label is described by the one member that never saw it, all others by every member.
     Raises RuntimeError for a prediction that is not finite: no such number may reach a catalogue.
     """
+    oh_NMV = predictions.oh_NMV
     if not np.isfinite(oh_NMV[unseen_NM]).all():
         raise RuntimeError(f"the ensemble predicts a value that is not finite for a galaxy of shard {block.index}")
     num_members = unseen_NM.shape[1]

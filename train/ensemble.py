@@ -13,6 +13,7 @@ from safetensors.torch import load
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec
+from skymetal.engine.predict import Predictions
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
 from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
 from skymetal.train.network.network import MetallicityNet
@@ -53,8 +54,8 @@ class Ensemble:
         own_fold_NM = self.seen_fold_S[place_N][:, None] == np.arange(self.num_members)
         return np.asarray(own_fold_NM | ~is_seen_N[:, None])
 
-    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the first label, dex, (N, M, V): one a view and wanted member; NaN where not wanted.
+    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> Predictions:
+        """Return what the wanted members say of every galaxy: the first label, dex.
 
         A galaxy's bytes do not depend on the others in the call: see :func:`train.member.predict_views`.
         """
@@ -67,7 +68,7 @@ class Ensemble:
                 images = on_device if len(rows) == len(on_device) else on_device[torch.from_numpy(rows).to(self.device)]
                 predicted_NVK = predict_views(member, images, num_views=self.num_views, batch_size=self.batch_size)
                 out_NMV[rows, m] = predicted_NVK[:, :, 0]
-        return out_NMV
+        return Predictions(oh_NMV=out_NMV, ood_NM=np.where(wanted_NM, np.float32(0), np.float32(np.nan)))
 
     def calibrate(
         self, oh_N: NDArray[np.float64], std_views_N: NDArray[np.float64], is_out_of_fold_N: NDArray[np.bool_]

@@ -11,6 +11,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import read_part
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import write_targets
+from skymetal.engine.predict import Predictions
 from skymetal.engine.score import ScorePlan, ScoreSettings, catalogue_rows, finish_score, score_block
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import create_store
@@ -96,7 +97,8 @@ def test_a_galaxys_row_does_not_depend_on_its_neighbours(plan: ScorePlan) -> Non
     for n in range(4):
         one = slice(n, n + 1)
         only = dataclasses.replace(block, is_stored=np.arange(4) == n)
-        assert catalogue_rows(only, targets, oh[one], unseen[one], predictor).equals(together.slice(n, 1))
+        alone = Predictions(oh_NMV=oh.oh_NMV[one], ood_NM=oh.ood_NM[one])
+        assert catalogue_rows(only, targets, alone, unseen[one], predictor).equals(together.slice(n, 1))
 
 
 def test_scoring_a_block_twice_gives_the_first_receipt(plan: ScorePlan) -> None:
@@ -112,7 +114,8 @@ def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: Score
     oh[2, 1, 0] = np.nan
     stored = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
     with pytest.raises(RuntimeError, match="not finite for a galaxy of shard 0"):
-        catalogue_rows(stored, plan.targets.read(0, 4), oh, unseen, plan.predictor.open())
+        predictions = Predictions(oh_NMV=oh, ood_NM=np.zeros((4, 3), np.float32))
+        catalogue_rows(stored, plan.targets.read(0, 4), predictions, unseen, plan.predictor.open())
 
 
 def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(plan: ScorePlan, folder: Folder) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.engine.pixels import ImageSpec
-from skymetal.engine.predict import PredictorRef
+from skymetal.engine.predict import Predictions, PredictorRef
 
 SPEC = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=8, stretch="sdss-jpeg", size_rule="petro5")
 
@@ -29,10 +29,13 @@ class BrightnessPredictor:
         own_NM = (object_id_N // 2 % 3)[:, None] == np.arange(3)
         return own_NM | (object_id_N % 2 == 1)[:, None]
 
-    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> Predictions:
         mean_N = images_NHWC.mean(axis=(1, 2, 3))
         oh_NMV = (8 + mean_N / 100)[:, None, None] + np.arange(3)[:, None] / 1000 + np.arange(self.num_views) / 10000
-        return np.where(wanted_NM[:, :, None], oh_NMV, np.nan).astype(np.float32)
+        return Predictions(
+            oh_NMV=np.where(wanted_NM[:, :, None], oh_NMV, np.nan).astype(np.float32),
+            ood_NM=np.where(wanted_NM, mean_N[:, None] / 100, np.nan).astype(np.float32),
+        )
 
     def calibrate(
         self, oh_N: NDArray[np.float64], std_views_N: NDArray[np.float64], is_out_of_fold_N: NDArray[np.bool_]

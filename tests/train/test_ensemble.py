@@ -76,7 +76,7 @@ def test_it_predicts_what_its_members_predicted_out_of_fold(card: EnsembleCard) 
     object_id = table["object_id"].to_numpy()
     wanted = ensemble.unseen(object_id)
     assert wanted.sum(axis=1).tolist() == [1] * 30
-    predicted = ensemble.predict(images[(object_id - 1000) // 7], wanted)
+    predicted = ensemble.predict(images[(object_id - 1000) // 7], wanted).oh_NMV
     assert predicted.shape == (30, 2, 8)
     assert np.array_equal(np.isnan(predicted).all(axis=2), ~wanted)
     assert np.allclose(np.nanmean(predicted, axis=(1, 2)), table["oh_p50"].to_numpy(), atol=1e-5)
@@ -94,9 +94,9 @@ def test_a_galaxy_is_unseen_by_its_own_folds_member_and_a_stranger_by_all(ensemb
 def test_a_galaxys_bytes_do_not_depend_on_its_neighbours(ensemble: Ensemble) -> None:
     images, _ = make_cutouts(11)
     wanted = np.random.default_rng(0).random((11, 2)) < 0.6
-    together = ensemble.predict(images, wanted)
+    together = ensemble.predict(images, wanted).oh_NMV
     for n in range(len(images)):
-        assert ensemble.predict(images[n : n + 1], wanted[n : n + 1]).tobytes() == together[n : n + 1].tobytes()
+        assert ensemble.predict(images[n : n + 1], wanted[n : n + 1]).oh_NMV.tobytes() == together[n : n + 1].tobytes()
 
 
 def test_it_is_a_predictor_that_travels_by_reference(card: EnsembleCard) -> None:

@@ -42,7 +42,7 @@ def predict_grey(plan: GreyPlan, index: int) -> pa.Table:
     rows = np.flatnonzero(block.is_stored & np.any(truths, axis=0))
     object_id_N = block.object_id[rows]
     predictor = plan.predictor.open()
-    oh_NMV = predictor.predict(grey(block.images[rows]), predictor.unseen(object_id_N))
+    oh_NMV = predictor.predict(grey(block.images[rows]), predictor.unseen(object_id_N)).oh_NMV
     return pa.table({"object_id": object_id_N, "oh": np.nanmean(oh_NMV.astype(np.float64), axis=(1, 2))})
 
 
