@@ -113,8 +113,8 @@ def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: Score
     oh = np.full((4, 3, 2), 8.5, np.float32)
     oh[2, 1, 0] = np.nan
     stored = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
+    predictions = Predictions(oh_NMV=oh, ood_NM=np.zeros((4, 3), np.float32))
     with pytest.raises(RuntimeError, match="not finite for a galaxy of shard 0"):
-        predictions = Predictions(oh_NMV=oh, ood_NM=np.zeros((4, 3), np.float32))
         catalogue_rows(stored, plan.targets.read(0, 4), predictions, unseen, plan.predictor.open())
 
 
