@@ -37,7 +37,7 @@ $(VENV)/.torch: $(SETTINGS)
 	touch $@
 
 $(VENV)/.run: $(VENV)/.torch
-	$(PIP) --editable '.[paper]'
+	$(PIP) --editable '.[cpu,paper]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.torch

@@ -16,6 +16,10 @@ class Flag(IntFlag):
     EDGE = 32
     PADDED = 64
     BAD_PIXELS = 128
+    SIZE_OUT = 256
+    COLOUR_OUT = 512
+    NEIGHBOUR = 1024
+    SCORE_OOD = 2048
 
 
 MEANINGS = {
@@ -27,6 +31,10 @@ MEANINGS = {
     Flag.EDGE: "the cutout reaches beyond the edge of the survey image it was cut from",
     Flag.PADDED: "pixels without data were filled with 0",
     Flag.BAD_PIXELS: "more than 1 % of the pixels inside the survey image have no data in some band",
+    Flag.SIZE_OUT: "the light is more, or less, concentrated than that of 99 % of the ensemble's own galaxies",
+    Flag.COLOUR_OUT: "a colour of the image is outside the range of 99 % of the ensemble's own galaxies",
+    Flag.NEIGHBOUR: "another target lies within 2 arcsec: the cutout shows the light of both",
+    Flag.SCORE_OOD: "ood_score is above 1: 99 % of the ensemble's own galaxies, held out, lie nearer",
 }
 
 

@@ -120,6 +120,12 @@ def catalogue_schema(*, num_folds: int, has_sky: bool) -> Schema:
             description="true where members learnt from the galaxy: predicted by the one member that never saw it",
         ),
         Column(
+            name="ood_score",
+            type=pa.float32(),
+            ucd="stat.value",
+            description="how far the image lies from those learnt from; 1 % of held-out galaxies exceed 1",
+        ),
+        Column(
             name="flags", type=pa.int32(), ucd="meta.code.qual", description=f"bit mask, 0 is clean; {describe_flags()}"
         ),
     )

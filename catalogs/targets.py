@@ -10,13 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.parts import PARQUET_OPTIONS
 from skymetal.catalogs.selection.repeats import refuse_repeats
-from skymetal.catalogs.selection.rows import HEALPIX, SKY, with_healpix
+from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX, SKY, with_healpix
 from skymetal.catalogs.selection.spill import sort_table
 from skymetal.catalogs.storage import Folder, file_digest
 
@@ -87,6 +89,16 @@ class TargetList:
         with self._damage_named():
             table = self._file.read_row_groups(list(range(first, last)))
         return table.slice(start - first * ROW_GROUP_SIZE, stop - start).replace_schema_metadata(None)
+
+    def read_groups(self) -> NDArray[np.int64]:
+        """Return the group_id, in ascending order, of every group of more than one galaxy (within 2 arcsec)."""
+        if GROUP_ID not in self.column_names:
+            return np.empty(0, np.int64)
+        heads = []
+        for table in self.iter_tables(["object_id", GROUP_ID]):
+            object_id_N, group_id_N = table["object_id"].to_numpy(), table[GROUP_ID].to_numpy()
+            heads.append(group_id_N[group_id_N != object_id_N])  # a group is named by the first of its galaxies
+        return np.unique(np.concatenate(heads))
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows in order, a row group at a time, so that memory does not grow with the list."""

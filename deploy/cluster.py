@@ -18,10 +18,12 @@ import dask
 from distributed import Client, LocalCluster
 
 from skymetal.catalogs.errors import InputError
+from skymetal.deploy.supervision import replace_lost_workers
 
 logger = logging.getLogger(__name__)
 
 KINDS = ("auto", "local-cpu", "local-cuda")
+NUM_STARTS = 3
 _LOOPBACK = "127.0.0.1:0"
 
 DASK_CONFIG = {
@@ -76,8 +78,9 @@ class LazyCluster:
         """Return the client, starting scheduler and workers at the first call."""
         if self._client is None:
             with _interrupts_for_us_alone():
-                self._cluster = _start(self._settings, self._scratch)
+                self._cluster = _start_with_patience(self._settings, self._scratch)
                 self._client = Client(self._cluster)
+            replace_lost_workers(self._cluster)
         return self._client
 
     def __enter__(self) -> LazyCluster:
@@ -110,6 +113,21 @@ def _interrupts_for_us_alone() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def has_gpus(settings: ClusterSettings) -> bool:
+    """Tell whether the workers of such a cluster would each have a GPU."""
+    return settings.kind == "local-cuda" or (settings.kind == "auto" and _num_gpus() > 0)
+
+
+def _start_with_patience(settings: ClusterSettings, scratch: Path) -> Any:
+    """Start the cluster; a worker that is killed while it starts takes the whole start with it, so there are more."""
+    for _ in range(NUM_STARTS - 1):
+        try:
+            return _start(settings, scratch)
+        except RuntimeError as error:
+            logger.warning("the cluster did not start, and is started again: %s", error.__cause__ or error)
+    return _start(settings, scratch)
+
+
 def _start(settings: ClusterSettings, scratch: Path) -> Any:
     common = {
         "threads_per_worker": settings.threads_per_worker,
@@ -118,7 +136,7 @@ def _start(settings: ClusterSettings, scratch: Path) -> Any:
         "local_directory": str(scratch),
         "silence_logs": logging.ERROR,  # a worker that dies and is replaced is no news to the user
     }
-    if settings.kind == "local-cuda" or (settings.kind == "auto" and _num_gpus() > 0):
+    if has_gpus(settings):
         logger.info("starting one worker a GPU")
         return _start_cuda(settings, common)
     num_workers = settings.num_workers or len(os.sched_getaffinity(0))

@@ -15,6 +15,9 @@ from skymetal.engine.pixels import ImageSpec
 NUM_VIEWS = (1, 2, 4, 5, 8)
 """How many views of an image may be averaged: groups of its eight flips and turns, or the paper's five random ones."""
 
+RUNTIMES = ("auto", "torch", "torch-bf16", "mnn")
+"""What may compute an ensemble: torch, on GPUs also in half precision, or MNN, which is twice as fast on a CPU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
@@ -66,6 +69,7 @@ class PredictorRef:
     image_spec: ImageSpec
     num_views: int
     batch_size: int
+    runtime: str
 
     def open(self) -> Predictor:
         """Return the predictor, loaded once a process."""
@@ -73,7 +77,11 @@ class PredictorRef:
             if self not in _loaded:
                 _loaded.clear()
                 _loaded[self] = self.load(
-                    self.path, digest=self.digest, num_views=self.num_views, batch_size=self.batch_size
+                    self.path,
+                    digest=self.digest,
+                    num_views=self.num_views,
+                    batch_size=self.batch_size,
+                    runtime=self.runtime,
                 )
             return _loaded[self]
 

@@ -21,7 +21,7 @@ FORBIDDEN = {
     "deploy": {"torch"},
 }
 # What a machine without GPUs, or without HDF5, does not have.
-OPTIONAL = {"dask_cuda", "h5py", "pynvml"}
+OPTIONAL = {"dask_cuda", "h5py", "pynvml", "MNN", "onnx", "_tools"}
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import skymetal
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
 from skymetal.catalogs.storage import Folder, digest, open_folder
+from skymetal.engine.reference import OOD
 from skymetal.train.calibration.calibration import MIN_TEST_GALAXIES, Calibration, fit_calibration
 from skymetal.train.calibration.intervals import Sample
 from skymetal.train.card import CARD, FORMAT, OUT_OF_FOLD, TEST, EnsembleCard, describe_ensemble
@@ -45,7 +46,7 @@ def write_ensemble(plan: TrainPlan) -> EnsembleCard:
     if test.num_rows:
         folder.write(TEST, encode_parquet(test))
     folder.write(CARD, tomli_w.dumps(_describe(plan, receipts, out_of_fold, test)).encode())
-    kept = {receipt.weights_file for receipt in receipts} | {receipt.predictions_file for receipt in receipts}
+    kept = {file.name for receipt in receipts for file in receipt.files}
     for name in folder.names("fold*-*.*"):
         if name not in kept:  # what a killed task wrote and no receipt names
             folder.remove(name)
@@ -63,6 +64,7 @@ def _mean_over_members(tables: list[pa.Table], labels: tuple[str, ...]) -> pa.Ta
         columns[label] = pa.array(values_MN.mean(axis=0).astype(np.float32))
         columns[f"{label}_std_views"] = pa.array(np.sqrt((views_MN**2).mean(axis=0)).astype(np.float32))
         columns[f"{label}_std_folds"] = pa.array(values_MN.std(axis=0).astype(np.float32))
+    columns[OOD] = pa.array(np.stack([t[OOD].to_numpy() for t in ordered]).mean(axis=0))
     return pa.table(columns)
 
 
@@ -108,8 +110,8 @@ def _without_none(value: Any) -> Any:
 def _entry(receipt: MemberReceipt) -> dict[str, Any]:
     return {
         "fold": receipt.fold,
-        "file": receipt.weights_file,
-        "sha256": receipt.weights_digest,
+        "weights": dataclasses.asdict(receipt.weights),
+        "features": dataclasses.asdict(receipt.features),
         "label_mean": list(receipt.label_mean),
         "label_std": list(receipt.label_std),
         "normalisation": {"mean": list(receipt.normalisation.mean), "std": list(receipt.normalisation.std)},
@@ -129,10 +131,10 @@ def _sample(table: pa.Table, label: str, part_N: NDArray[np.int64]) -> Sample:
 
 
 def _read_predictions(folder: Folder, receipt: MemberReceipt) -> pa.Table:
-    data = folder.read(receipt.predictions_file)
-    if digest(data) != receipt.predictions_digest:
+    data = folder.read(receipt.predictions.name)
+    if digest(data) != receipt.predictions.sha256:
         raise RuntimeError(
-            f"{folder}/{receipt.predictions_file} is damaged: its digest is not its receipt's; "
+            f"{folder}/{receipt.predictions.name} is damaged: its digest is not its receipt's; "
             f"delete fold{receipt.fold}.json and train again"
         )
     return decode_parquet(data)

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import decode_parquet
 from skymetal.catalogs.storage import Folder, digest, open_folder
+from skymetal.engine.appearance import appearance_names
 from skymetal.engine.pixels import ImageSpec, Normalisation
+from skymetal.engine.reference import OH, OOD, Reference, make_reference
 from skymetal.train.calibration.calibration import Calibration
+from skymetal.train.member import MemberFile
 from skymetal.train.network.inputs import NetworkInput
 from skymetal.train.recipe import Recipe
 
 CARD = "ensemble.toml"
 OUT_OF_FOLD = "out_of_fold.parquet"
 TEST = "test.parquet"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemberEntry:
     """What the card says of one member."""
 
-    file: str
-    sha256: str
+    weights: MemberFile
+    features: MemberFile
     label_mean: tuple[float, ...]
     label_std: tuple[float, ...]
     normalisation: Normalisation
@@ -64,8 +69,9 @@ class EnsembleCard:
     def read_out_of_fold(self) -> pa.Table:
         """Return the galaxies that one member was kept from, by object_id, predicted by that member.
 
-        Columns: object_id, fold, and for each label L the truth ``L_true``, the mean over views ``L``, and the spread
-        over them ``L_std_views``. Raises RuntimeError where the file is not the one the card names.
+        Columns: object_id, fold, for each label L the truth ``L_true``, the mean over views ``L``, and the spread
+        over them ``L_std_views``; ood_score, and the image's colours and concentration. Raises RuntimeError where the
+        file is not the one the card names.
         """
         return self._read(OUT_OF_FOLD, self.out_of_fold_sha256)
 
@@ -76,6 +82,15 @@ class EnsembleCard:
         ``L_std_views``, root mean square over members, and ``L_std_folds``.
         """
         return self._read(TEST, self.test_sha256) if self.test_sha256 else None
+
+    @cached_property
+    def reference(self) -> Reference:
+        """What its own galaxies are like, each measured by the member that was kept from it."""
+        table = self.read_out_of_fold()
+        label, names = self.labels[0], (OOD, *appearance_names(self.image_spec.bands))
+        difference_N = table[label].to_numpy().astype(np.float64) - table[f"{label}_true"].to_numpy()
+        columns = {OH: table[label].to_numpy()} | {name: table[name].to_numpy() for name in names}
+        return make_reference(columns, rmse=float(np.sqrt(np.mean(difference_N**2))))
 
     def _read(self, name: str, sha256: str) -> pa.Table:
         data = (self.path / name).read_bytes()
@@ -108,7 +123,11 @@ def ensemble_is_whole(path: Path) -> bool:
     if not (path / CARD).exists():
         return False
     card = describe_ensemble(path)
-    names = [OUT_OF_FOLD, *([TEST] if card.test_sha256 else []), *(entry.file for entry in card.members)]
+    names = [
+        OUT_OF_FOLD,
+        *([TEST] if card.test_sha256 else []),
+        *(file.name for entry in card.members for file in (entry.weights, entry.features)),
+    ]
     return all((path / name).is_file() for name in names)
 
 
@@ -142,8 +161,8 @@ def _read_card(folder: Folder, card_digest: str, content: dict[str, Any]) -> Ens
 def _read_entry(entry: dict[str, Any]) -> MemberEntry:
     pixels = entry["normalisation"]
     return MemberEntry(
-        file=entry["file"],
-        sha256=entry["sha256"],
+        weights=MemberFile(**entry["weights"]),
+        features=MemberFile(**entry["features"]),
         label_mean=tuple(entry["label_mean"]),
         label_std=tuple(entry["label_std"]),
         normalisation=Normalisation(mean=tuple(pixels["mean"]), std=tuple(pixels["std"])),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,20 @@ from skymetal.catalogs.storage import Folder, digest, open_folder
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.predict import Predictions
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
-from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
+from skymetal.train.features import FeatureSpace
+from skymetal.train.member import Member, MemberFile, fold_batch_norm, predict_views
 from skymetal.train.network.network import MetallicityNet
+from skymetal.train.runtimes.mnn_runtime import MnnRuntime
+from skymetal.train.runtimes.runtime import StartRuntime, choose_device
+from skymetal.train.runtimes.torch_runtime import TorchRuntime
+
+_RUNTIMES: dict[str, StartRuntime] = {
+    "torch": TorchRuntime,
+    "torch-bf16": partial(TorchRuntime, precision="bf16"),
+    "mnn": MnnRuntime,
+}
+RUNTIMES = tuple(_RUNTIMES)
+"""What may compute a member: torch where its device is, in full or half precision, or MNN on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +42,13 @@ class Ensemble:
 
     card: EnsembleCard
     members: tuple[Member, ...]
+    spaces: tuple[FeatureSpace, ...]
     seen_object_id_S: NDArray[np.int64]
     seen_fold_S: NDArray[np.int64]
     device: torch.device
     num_views: int
     batch_size: int
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def num_members(self) -> int:
@@ -55,20 +71,24 @@ class Ensemble:
         return np.asarray(own_fold_NM | ~is_seen_N[:, None])
 
     def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> Predictions:
-        """Return what the wanted members say of every galaxy: the first label, dex.
+        """Return what the wanted members say of every galaxy: the first label, dex; and how strange it is to them.
 
-        A galaxy's bytes do not depend on the others in the call: see :func:`train.member.predict_views`.
+        One call at a time: a second thread reads or writes its shard meanwhile.
         """
-        out_NMV = np.full((*wanted_NM.shape, self.num_views), np.nan, dtype=np.float32)
-        on_device = torch.from_numpy(np.ascontiguousarray(images_NHWC)).to(self.device)
-        for m, member in enumerate(self.members):
-            rows = np.flatnonzero(wanted_NM[:, m])
-            if len(rows):
-                # Indexing copies, so it is left out in the usual case that every galaxy is wanted.
-                images = on_device if len(rows) == len(on_device) else on_device[torch.from_numpy(rows).to(self.device)]
-                predicted_NVK = predict_views(member, images, num_views=self.num_views, batch_size=self.batch_size)
-                out_NMV[rows, m] = predicted_NVK[:, :, 0]
-        return Predictions(oh_NMV=out_NMV, ood_NM=np.where(wanted_NM, np.float32(0), np.float32(np.nan)))
+        oh_NMV = np.full((*wanted_NM.shape, self.num_views), np.nan, dtype=np.float32)
+        ood_NM = np.full(wanted_NM.shape, np.nan, dtype=np.float32)
+        with self.lock:
+            on_device = torch.from_numpy(np.ascontiguousarray(images_NHWC)).to(self.device)
+            for m, (member, space) in enumerate(zip(self.members, self.spaces, strict=True)):
+                rows = np.flatnonzero(wanted_NM[:, m])
+                if len(rows):
+                    # Indexing copies, so it is left out in the usual case that every galaxy is wanted.
+                    is_all = len(rows) == len(on_device)
+                    images = on_device if is_all else on_device[torch.from_numpy(rows).to(self.device)]
+                    said = predict_views(member, images, num_views=self.num_views, batch_size=self.batch_size)
+                    oh_NMV[rows, m] = said.labels_NVK[:, :, 0]
+                    ood_NM[rows, m] = space.distance(said.features_NF)
+        return Predictions(oh_NMV=oh_NMV, ood_NM=ood_NM)
 
     def calibrate(
         self, oh_N: NDArray[np.float64], std_views_N: NDArray[np.float64], is_out_of_fold_N: NDArray[np.bool_]
@@ -77,10 +97,11 @@ class Ensemble:
         return self.card.calibration.apply(oh_N, std_views_N, is_out_of_fold_N, num_views=self.num_views)
 
 
-def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: int) -> Ensemble:
+def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: int, runtime: str) -> Ensemble:
     """Load an ensemble onto the GPU if there is one, else the CPU; ``digest`` is its card's.
 
-    Raises InputError where the ensemble is not the one that digest names, RuntimeError for a damaged file.
+    runtime is one of :data:`RUNTIMES`. Raises InputError where the ensemble is not the one that digest names,
+    RuntimeError for a damaged file.
     """
     card = describe_ensemble(path)
     if card.digest != digest:
@@ -88,11 +109,13 @@ def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: 
             f"the ensemble in {path} is another than this run began with ({card.digest[:12]}, not {digest[:12]}); "
             "put it back, or name another [job] run_dir"
         )
-    folder, device = open_folder(path), choose_device()
+    folder = open_folder(path)
+    start, device = _RUNTIMES[runtime], torch.device("cpu") if runtime == "mnn" else choose_device()
     seen = card.read_out_of_fold()
     return Ensemble(
         card=card,
-        members=tuple(_load_member(folder, entry, card, device) for entry in card.members),
+        members=tuple(_load_member(folder, entry, card, device, start) for entry in card.members),
+        spaces=tuple(_load_space(folder, entry) for entry in card.members),
         seen_object_id_S=seen["object_id"].to_numpy(),
         seen_fold_S=seen["fold"].to_numpy().astype(np.int64),
         device=device,
@@ -101,27 +124,27 @@ def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: 
     )
 
 
-def _load_member(folder: Folder, entry: MemberEntry, card: EnsembleCard, device: torch.device) -> Member:
-    data = folder.read(entry.file)
-    if digest(data) != entry.sha256:
-        raise damaged_file(folder.path / entry.file)
-    tensors = load(data)
+def _load_member(
+    folder: Folder, entry: MemberEntry, card: EnsembleCard, device: torch.device, start: StartRuntime
+) -> Member:
+    tensors = load(_read(folder, entry.weights))
+    name = entry.weights.name
     network = MetallicityNet(num_labels=len(card.labels), num_bands=len(card.image_spec.bands))
     wanted = network.state_dict()
     if tensors.keys() != wanted.keys():
         names = sorted(tensors.keys() ^ wanted.keys())
-        raise RuntimeError(f"{folder}/{entry.file} is of another network: {names[0]!r} is only in one of the two")
-    for name, tensor in tensors.items():
-        got, want = (tuple(tensor.shape), tensor.dtype), (tuple(wanted[name].shape), wanted[name].dtype)
+        raise RuntimeError(f"{folder}/{name} is of another network: {names[0]!r} is only in one of the two")
+    for key, tensor in tensors.items():
+        got, want = (tuple(tensor.shape), tensor.dtype), (tuple(wanted[key].shape), wanted[key].dtype)
         if got != want:
-            raise RuntimeError(f"{folder}/{entry.file} is of another network: {name!r} is {got}, not {want}")
+            raise RuntimeError(f"{folder}/{name} is of another network: {key!r} is {got}, not {want}")
         if not bool(torch.isfinite(tensor).all()):
-            raise RuntimeError(f"{folder}/{entry.file}: {name!r} has values that are not finite; train this fold again")
+            raise RuntimeError(f"{folder}/{name}: {key!r} has values that are not finite; train this fold again")
     network.load_state_dict(tensors)
     folded = fold_batch_norm(network)
     folded.to(device)
     return Member(
-        network=folded,
+        runtime=start(folded),
         normalisation=entry.normalisation,
         label_mean=entry.label_mean,
         label_std=entry.label_std,
@@ -129,3 +152,18 @@ def _load_member(folder: Folder, entry: MemberEntry, card: EnsembleCard, device:
         image_spec=card.image_spec,
         augmentation=card.recipe.augmentation,
     )
+
+
+def _load_space(folder: Folder, entry: MemberEntry) -> FeatureSpace:
+    data = _read(folder, entry.features)
+    try:
+        return FeatureSpace.from_bytes(data)
+    except ValueError as error:
+        raise RuntimeError(f"{folder}/{entry.features.name} cannot be used ({error}); train this fold again") from error
+
+
+def _read(folder: Folder, file: MemberFile) -> bytes:
+    data = folder.read(file.name)
+    if digest(data) != file.sha256:
+        raise damaged_file(folder.path / file.name)
+    return data

@@ -20,12 +20,15 @@ from skymetal.train.batches import Pixels
 from skymetal.train.data import TrainingSet, measure_normalisation
 from skymetal.train.folds import stream_seed
 from skymetal.train.loss import batch_loss
-from skymetal.train.member import Member, choose_device, fold_batch_norm, predict_views
+from skymetal.train.member import Member, MemberPredictions, fold_batch_norm, predict_views
 from skymetal.train.network.augment import augment, draw
 from skymetal.train.network.dropout import draw_dropout
 from skymetal.train.network.init import is_torchvision
+from skymetal.train.network.network import NUM_FEATURES
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang, synced_batch_norm
+from skymetal.train.runtimes.runtime import choose_device
+from skymetal.train.runtimes.torch_runtime import TorchRuntime
 from skymetal.train.schedule import step_settings
 from skymetal.train.settings import RANDOM_INIT
 from skymetal.train.state import (
@@ -180,7 +183,7 @@ def _train_epoch(
 def make_member(plan: TrainPlan, state: TrainState, task: FoldData) -> Member:
     """Return the member as it is now, ready to predict."""
     return Member(
-        network=fold_batch_norm(state.network),
+        runtime=TorchRuntime(fold_batch_norm(state.network)),
         normalisation=task.normalisation,
         label_mean=tuple(task.label_mean_K.tolist()),
         label_std=tuple(task.label_std_K.tolist()),
@@ -192,21 +195,27 @@ def make_member(plan: TrainPlan, state: TrainState, task: FoldData) -> Member:
 
 def predict_rows(
     member: Member, task: FoldData, rows: NDArray[np.intp], *, num_views: int, gang: Gang, beat: Callable[[], None]
-) -> NDArray[np.float32]:
-    """Return (N, V, K) predictions for some rows, shared out over the ranks: a galaxy's are the same on any."""
+) -> MemberPredictions:
+    """Return the predictions for some rows, shared out over the ranks: a galaxy's are the same on any."""
     mine = gang.rows(len(rows))
-    out_NVK = np.zeros((len(rows), num_views, len(member.label_mean)), dtype=np.float32)
+    labels_NVK = np.zeros((len(rows), num_views, len(member.label_mean)), dtype=np.float32)
+    features_NF = np.zeros((len(rows), NUM_FEATURES), dtype=np.float32)
     for first in range(mine.start, mine.stop, PREDICT_BATCH_SIZE):
         part = slice(first, min(first + PREDICT_BATCH_SIZE, mine.stop))
         images_NHWC = task.pixels.take(rows[part])
-        out_NVK[part] = predict_views(member, images_NHWC, num_views=num_views, batch_size=PREDICT_BATCH_SIZE)
+        predicted = predict_views(member, images_NHWC, num_views=num_views, batch_size=PREDICT_BATCH_SIZE)
+        labels_NVK[part], features_NF[part] = predicted.labels_NVK, predicted.features_NF
         beat()
-    gathered: Tensor = gang.sum(torch.from_numpy(out_NVK).to(choose_device()))
-    return gathered.cpu().numpy()
+
+    def gather(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        summed: Tensor = gang.sum(torch.from_numpy(values).to(choose_device()))
+        return np.asarray(summed.cpu().numpy())
+
+    return MemberPredictions(labels_NVK=gather(labels_NVK), features_NF=gather(features_NF))
 
 
 def _held_out_rmse(plan: TrainPlan, state: TrainState, task: FoldData, watch: Watch, gang: Gang) -> float:
     member, rows = make_member(plan, state, task), task.held_out_rows
-    predicted_NVK = predict_rows(member, task, rows, num_views=1, gang=gang, beat=watch.beat)
-    difference_N = predicted_NVK[:, 0, 0] - task.data.labels_NK[rows, 0]
+    predicted = predict_rows(member, task, rows, num_views=1, gang=gang, beat=watch.beat)
+    difference_N = predicted.labels_NVK[:, 0, 0] - task.data.labels_NK[rows, 0]
     return float(np.sqrt(np.mean(difference_N.astype(np.float64) ** 2)))

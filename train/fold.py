@@ -9,17 +9,22 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from skymetal.catalogs.parts import encode_parquet
-from skymetal.catalogs.storage import digest, open_folder
+from skymetal.catalogs.storage import open_folder
+from skymetal.engine.appearance import appearance_names, measure_appearance
+from skymetal.engine.reference import OOD
 from skymetal.train.data import read_training_set
+from skymetal.train.features import FeatureSpace, fit_feature_space
 from skymetal.train.fit import FoldData, Watch, make_member, predict_rows, split, train_member
 from skymetal.train.folds import TEST_FOLD
-from skymetal.train.member import MemberReceipt, find_receipt, receipt_name
+from skymetal.train.member import MemberFile, MemberPredictions, MemberReceipt, find_receipt, receipt_name
 from skymetal.train.network.network import MetallicityNet
 from skymetal.train.network.views import HELD_OUT_VIEWS
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang
 from skymetal.train.refused import TrainingRefused
 from skymetal.train.state import remove_checkpoint
+
+MAX_FEATURE_ROWS = 20_000
 
 
 def fit_fold(plan: TrainPlan, fold: int, *, watch: Watch | None = None, gang: Gang | None = None) -> None:
@@ -36,31 +41,42 @@ def fit_fold(plan: TrainPlan, fold: int, *, watch: Watch | None = None, gang: Ga
     _refuse_not_finite(state.network)
 
     member = make_member(plan, state, task)
-    tables = []
-    for rows, number in ((task.held_out_rows, fold), (task.data.test_rows, TEST_FOLD)):
-        predicted_NVK = predict_rows(member, task, rows, num_views=HELD_OUT_VIEWS, gang=gang, beat=watch.beat)
-        tables.append(_predictions(plan, task, rows, predicted_NVK, number))
+    parts = [
+        (rows, number, predict_rows(member, task, rows, num_views=HELD_OUT_VIEWS, gang=gang, beat=watch.beat))
+        for rows, number in ((task.held_out_rows, fold), (task.data.test_rows, TEST_FOLD))
+    ]
+    learnt = predict_rows(member, task, _some(task.train_rows), num_views=1, gang=gang, beat=watch.beat)
     if gang.rank != 0:
         return
-    weights = save({name: tensor.cpu().contiguous() for name, tensor in state.network.state_dict().items()})
-    predictions = encode_parquet(pa.concat_tables(tables).combine_chunks())
+    space = fit_feature_space(learnt.features_NF, parts[0][2].features_NF)
+    tables = [_predictions(plan, task, rows, predicted, space, number) for rows, number, predicted in parts]
+    contents = {
+        "weights": save({name: tensor.cpu().contiguous() for name, tensor in state.network.state_dict().items()}),
+        "features": space.to_bytes(),
+        "predictions": encode_parquet(pa.concat_tables(tables).combine_chunks()),
+    }
+    files = {kind: MemberFile.of(fold, kind, data) for kind, data in contents.items()}
     receipt = MemberReceipt(
         plan_digest=plan.digest,
         fold=fold,
-        weights_file=f"fold{fold}-{digest(weights)[:12]}.safetensors",
-        weights_digest=digest(weights),
-        predictions_file=f"fold{fold}-{digest(predictions)[:12]}.parquet",
-        predictions_digest=digest(predictions),
+        weights=files["weights"],
+        features=files["features"],
+        predictions=files["predictions"],
         label_mean=tuple(task.label_mean_K.tolist()),
         label_std=tuple(task.label_std_K.tolist()),
         normalisation=task.normalisation,
         history=tuple(state.history),
     )
-    ensemble.write(receipt.weights_file, weights)
-    ensemble.write(receipt.predictions_file, predictions)
+    for kind, data in contents.items():
+        ensemble.write(files[kind].name, data)
     # The first gang wins: one that was frozen and woke has the same member, but perhaps for the order of sums.
     ensemble.put_if_absent(receipt_name(fold), receipt.to_json())
     remove_checkpoint(plan, fold)
+
+
+def _some(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return rows enough to know where the training galaxies lie, evenly spaced."""
+    return rows[:: -(-len(rows) // MAX_FEATURE_ROWS) or 1]
 
 
 def _refuse_not_finite(network: MetallicityNet) -> None:
@@ -70,13 +86,21 @@ def _refuse_not_finite(network: MetallicityNet) -> None:
 
 
 def _predictions(
-    plan: TrainPlan, task: FoldData, rows: NDArray[np.intp], predicted_NVK: NDArray[np.float32], fold: int
+    plan: TrainPlan,
+    task: FoldData,
+    rows: NDArray[np.intp],
+    predicted: MemberPredictions,
+    space: FeatureSpace,
+    fold: int,
 ) -> pa.Table:
-    """Return object_id, fold, and for each label its truth, the mean over all views, and the spread over them."""
-    predicted_NVK = predicted_NVK.astype(np.float64)
+    """Return object_id, fold, for each label its truth and the mean and spread over views, ood_score, appearance."""
+    labels_NVK = predicted.labels_NVK.astype(np.float64)
     columns = {"object_id": task.data.object_id_N[rows], "fold": np.full(len(rows), fold, dtype=np.int32)}
     for k, label in enumerate(plan.labels):
         columns[f"{label}_true"] = task.data.labels_NK[rows, k]
-        columns[label] = predicted_NVK[:, :, k].mean(axis=1).astype(np.float32)
-        columns[f"{label}_std_views"] = predicted_NVK[:, :, k].std(axis=1).astype(np.float32)
+        columns[label] = labels_NVK[:, :, k].mean(axis=1).astype(np.float32)
+        columns[f"{label}_std_views"] = labels_NVK[:, :, k].std(axis=1).astype(np.float32)
+    columns[OOD] = space.distance(predicted.features_NF)
+    appearance_NC = measure_appearance(task.data.images_NHWC[rows])
+    columns |= dict(zip(appearance_names(plan.image_spec.bands), appearance_NC.T, strict=True))
     return pa.table(columns)

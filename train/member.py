@@ -1,6 +1,6 @@
 """A trained member: its network ready to predict, its files, and the receipt that says it is done.
 
-N galaxies, V views, K labels.
+N galaxies, V views, K labels, F features.
 """
 
 from __future__ import annotations
@@ -17,12 +17,30 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import Folder, digest
 from skymetal.engine.pixels import ImageSpec, Normalisation
 from skymetal.train.network.inputs import NetworkInput
-from skymetal.train.network.network import STAGES, MetallicityNet, in_memory_format
+from skymetal.train.network.network import NUM_FEATURES, STAGES, MetallicityNet, in_memory_format
 from skymetal.train.network.views import make_views
 from skymetal.train.recipe import Augmentation
+from skymetal.train.runtimes.runtime import Runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberFile:
+    """A file of a trained member, named by its own digest."""
+
+    name: str
+    sha256: str
+
+    @classmethod
+    def of(cls, fold: int, kind: str, data: bytes) -> MemberFile:
+        """Return the name under which those bytes are kept."""
+        sha256 = digest(data)
+        return cls(name=f"fold{fold}-{sha256[:12]}{_ENDINGS[kind]}", sha256=sha256)
+
+
+_ENDINGS = {"weights": ".safetensors", "features": ".features", "predictions": ".parquet"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +49,18 @@ class MemberReceipt:
 
     plan_digest: str
     fold: int
-    weights_file: str
-    weights_digest: str
-    predictions_file: str
-    predictions_digest: str
+    weights: MemberFile
+    features: MemberFile
+    predictions: MemberFile
     label_mean: tuple[float, ...]
     label_std: tuple[float, ...]
     normalisation: Normalisation
     history: tuple[tuple[float, float], ...]
+
+    @property
+    def files(self) -> tuple[MemberFile, ...]:
+        """All that belongs to the member."""
+        return self.weights, self.features, self.predictions
 
     def to_json(self) -> bytes:
         """Return the receipt as bytes that depend on its values alone."""
@@ -49,6 +71,7 @@ class MemberReceipt:
         """Return the receipt that those bytes record."""
         content = json.loads(data)
         pixels = content.pop("normalisation")
+        content |= {kind: MemberFile(**content[kind]) for kind in _ENDINGS}
         content["label_mean"] = tuple(content["label_mean"])
         content["label_std"] = tuple(content["label_std"])
         content["history"] = tuple((train, held_out) for train, held_out in content["history"])
@@ -78,18 +101,18 @@ def find_receipt(folder: Folder, fold: int, *, plan_digest: str) -> MemberReceip
             f"{folder}/{receipt_name(fold)} was trained on other data or with other settings than this job's; "
             "name another [job] run_dir, or restore the settings"
         )
-    is_there = folder.exists(receipt.weights_file) and folder.exists(receipt.predictions_file)
+    is_there = all(folder.exists(file.name) for file in receipt.files)
     return receipt if is_there else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A network in inference form (batch norm folded into the convolutions), and what surrounds it.
+    """A network in inference form, as its runtime computes it, and what surrounds it.
 
     network_input says what it is shown of images of image_spec, augmentation how random views are drawn.
     """
 
-    network: MetallicityNet
+    runtime: Runtime
     normalisation: Normalisation
     label_mean: tuple[float, ...]
     label_std: tuple[float, ...]
@@ -115,17 +138,26 @@ def fold_batch_norm(network: MetallicityNet) -> MetallicityNet:
     return network
 
 
-def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_size: int) -> NDArray[np.float32]:
-    """Return (N, V, K) predictions in the labels' units for uint8 images on the member's device.
+@dataclass(frozen=True, kw_only=True)
+class MemberPredictions:
+    """What one member says: labels_NVK in the labels' units; features_NF of each image as it is."""
+
+    labels_NVK: NDArray[np.float32]
+    features_NF: NDArray[np.float32]
+
+
+def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_size: int) -> MemberPredictions:
+    """Return the predictions for uint8 images on the member's device, in num_views views.
 
     Every pass has the same shape, batch_size // num_views galaxies (at least one) in all their views, the last
-    one padded: so a galaxy's bytes do not depend on the galaxies beside it.
+    one padded: so a galaxy's bytes do not depend on the other galaxies of the call.
     """
     num_galaxies = max(1, batch_size // num_views)
     num_labels = len(member.label_mean)
     # Scaled on the host in numpy: the same few operations whatever the device.
     mean_K, std_K = np.array(member.label_mean, np.float32), np.array(member.label_std, np.float32)
-    out_NVK = np.empty((len(images_NHWC), num_views, num_labels), dtype=np.float32)
+    labels_NVK = np.empty((len(images_NHWC), num_views, num_labels), dtype=np.float32)
+    features_NF = np.empty((len(images_NHWC), NUM_FEATURES), dtype=np.float32)
     shown_scale = member.network_input.normalisation_shown(member.normalisation, member.image_spec)
     with torch.inference_mode():
         for first in range(0, len(images_NHWC), num_galaxies):
@@ -135,12 +167,8 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
                 batch = torch.cat([batch, batch.new_zeros(num_galaxies - num_real, *batch.shape[1:])])
             shown_NCHW = member.network_input.apply(batch, member.normalisation, member.image_spec)
             views = make_views(shown_NCHW, num_views, batch, member.augmentation, shown_scale).flatten(0, 1)
-            predicted = member.network(views.contiguous(memory_format=torch.channels_last))
-            predicted = predicted.view(num_galaxies, num_views, num_labels)[:num_real].cpu().numpy()
-            out_NVK[first : first + num_real] = predicted * std_K + mean_K
-    return out_NVK
-
-
-def choose_device() -> torch.device:
-    """Return the GPU if this process sees one, else the CPU. A Dask worker sees its own as number 0."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            labels, features = member.runtime.run(views)
+            rows = slice(first, first + num_real)
+            labels_NVK[rows] = labels.reshape(num_galaxies, num_views, num_labels)[:num_real] * std_K + mean_K
+            features_NF[rows] = features.reshape(num_galaxies, num_views, NUM_FEATURES)[:num_real, 0]
+    return MemberPredictions(labels_NVK=labels_NVK, features_NF=features_NF)

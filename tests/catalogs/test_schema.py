@@ -11,7 +11,8 @@ def test_every_column_says_what_it_is() -> None:
     schema = catalogue_schema(num_folds=5, has_sky=True).to_arrow()
     assert schema.names == [
         *("object_id", "ra", "dec", "_healpix_29", "oh_p2p5", "oh_p16", "oh_p50", "oh_p84", "oh_p97p5"),
-        *("oh_unshrunk", "oh_std_folds", "oh_std_views", *(f"oh_fold{k}" for k in range(5)), "is_out_of_fold", "flags"),
+        *("oh_unshrunk", "oh_std_folds", "oh_std_views", *(f"oh_fold{k}" for k in range(5)), "is_out_of_fold"),
+        *("ood_score", "flags"),
     ]
     for field in schema:
         assert field.metadata[b"description"]

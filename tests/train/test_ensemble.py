@@ -20,7 +20,7 @@ from skymetal.catalogs.storage import Folder, digest
 from skymetal.engine.predict import Predictor, PredictorRef
 from skymetal.train.assemble import write_ensemble
 from skymetal.train.card import EnsembleCard, describe_ensemble
-from skymetal.train.ensemble import Ensemble, load_ensemble
+from skymetal.train.ensemble import RUNTIMES, Ensemble, load_ensemble
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.plan import TrainPlan
 
@@ -34,7 +34,7 @@ def card(trained: TrainPlan, tmp_path_factory: pytest.TempPathFactory) -> Ensemb
 
 @pytest.fixture(scope="module")
 def ensemble(card: EnsembleCard) -> Ensemble:
-    return load_ensemble(str(card.path), digest=card.digest, num_views=2, batch_size=8)
+    return load_ensemble(str(card.path), digest=card.digest, num_views=2, batch_size=8, runtime="torch")
 
 
 def test_the_card_tells_what_the_ensemble_is(card: EnsembleCard, trained: TrainPlan) -> None:
@@ -70,7 +70,7 @@ def test_an_unfinished_training_makes_no_ensemble(trained: TrainPlan, tmp_path: 
 
 
 def test_it_predicts_what_its_members_predicted_out_of_fold(card: EnsembleCard) -> None:
-    ensemble = load_ensemble(card.path, digest=card.digest, num_views=8, batch_size=64)
+    ensemble = load_ensemble(card.path, digest=card.digest, num_views=8, batch_size=64, runtime="torch")
     table = card.read_out_of_fold()
     images, _ = make_cutouts(32)
     object_id = table["object_id"].to_numpy()
@@ -107,6 +107,7 @@ def test_it_is_a_predictor_that_travels_by_reference(card: EnsembleCard) -> None
         image_spec=card.image_spec,
         num_views=1,
         batch_size=4,
+        runtime="torch",
     )
     predictor: Predictor = ref.open()
     assert predictor is ref.open()
@@ -124,7 +125,7 @@ def test_a_test_set_calibrates_new_galaxies(trained: TrainPlan, tmp_path: Path) 
     truth = random.normal(8.9, 0.2, 120).astype(np.float32)
     for fold in range(2):  # as if there had been a test set of 120: each member's file holds it too
         receipt = json.loads(folder.read(f"fold{fold}.json"))
-        table = pq.read_table(folder.path / receipt["predictions_file"])
+        table = pq.read_table(folder.path / receipt["predictions"]["name"])
         test = pa.table(
             {
                 "object_id": np.arange(120) + 10**6,
@@ -132,13 +133,14 @@ def test_a_test_set_calibrates_new_galaxies(trained: TrainPlan, tmp_path: Path) 
                 "oh_p50_true": truth,
                 "oh_p50": truth + random.normal(0, 0.05, 120).astype(np.float32),
                 "oh_p50_std_views": np.full(120, 0.01, dtype=np.float32),
+                **{name: np.zeros(120, np.float32) for name in table.column_names[5:]},
             }
         )
         data = encode_parquet(
             pa.concat_tables([table, test.select(table.column_names).cast(table.schema)]).combine_chunks()
         )
-        folder.write(receipt["predictions_file"], data)
-        receipt["predictions_digest"] = digest(data)
+        folder.write(receipt["predictions"]["name"], data)
+        receipt["predictions"]["sha256"] = digest(data)
         folder.write(f"fold{fold}.json", json.dumps(receipt).encode())
     card = write_ensemble(replace(trained, ensemble=folder.path))
     new = card.calibration.new
@@ -156,16 +158,49 @@ def test_a_test_set_calibrates_new_galaxies(trained: TrainPlan, tmp_path: Path) 
     assert inside.mean() == pytest.approx(0.68, abs=0.03)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_runtime_says_the_same(card: EnsembleCard, runtime: str) -> None:
+    images, _ = make_cutouts(20)
+    wanted = np.ones((20, 2), dtype=bool)
+    plain, other = (
+        load_ensemble(card.path, digest=card.digest, num_views=4, batch_size=32, runtime=name).predict(images, wanted)
+        for name in ("torch", runtime)
+    )
+    assert np.abs(other.oh_NMV - plain.oh_NMV).max() < (1e-5 if runtime == "mnn" else 2e-2)
+    assert np.allclose(other.ood_NM, plain.ood_NM, rtol=1e-3 if runtime != "torch-bf16" else 0.1)
+    assert np.ptp(plain.oh_NMV[:, 0, 0]) > 0
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_stands_beside_a_galaxy_never_changes_its_bytes(card: EnsembleCard, runtime: str) -> None:
+    images, _ = make_cutouts(11)
+    wanted = np.ones((11, 2), dtype=bool)
+    ensemble = load_ensemble(card.path, digest=card.digest, num_views=4, batch_size=16, runtime=runtime)
+    together = ensemble.predict(images, wanted)
+    for n in range(11):
+        alone = ensemble.predict(np.where(np.arange(11)[:, None, None, None] == n, images, 7).astype(np.uint8), wanted)
+        assert alone.oh_NMV[n].tobytes() == together.oh_NMV[n].tobytes()
+        assert alone.ood_NM[n].tobytes() == together.ood_NM[n].tobytes()
+
+
+def test_noise_is_farther_from_the_training_galaxies_than_they_are(card: EnsembleCard, ensemble: Ensemble) -> None:
+    own = card.read_out_of_fold()["ood_score"].to_numpy()
+    noise = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    assert 0.3 < np.median(own) < 1
+    assert ensemble.predict(noise, np.ones((20, 2), dtype=bool)).ood_NM.min() > 1
+    assert card.reference.limits("colour_i_r")[0] < 0 < card.reference.limits("colour_i_r")[1]
+
+
 def test_a_changed_ensemble_is_refused(card: EnsembleCard, tmp_path: Path) -> None:
     shutil.copytree(card.path, tmp_path / "ensemble")
     folder = Folder(tmp_path / "ensemble")
 
     def load_it(name: str = card.digest) -> Ensemble:
-        return load_ensemble(folder.path, digest=name, num_views=1, batch_size=4)
+        return load_ensemble(folder.path, digest=name, num_views=1, batch_size=4, runtime="torch")
 
     with pytest.raises(InputError, match="is another than this run began with"):
         load_it("0" * 64)
-    file = card.members[1].file
+    file = card.members[1].weights.name
     tensors = load(folder.read(file))
     folder.write(file, folder.read(file)[:-1] + b"x")
     with pytest.raises(RuntimeError, match=f"{file} is damaged"):
@@ -178,7 +213,7 @@ def test_a_changed_ensemble_is_refused(card: EnsembleCard, tmp_path: Path) -> No
     ]:
         data = save(tensors | {name: tensor})
         folder.write(file, data)
-        text = Folder(card.path).read("ensemble.toml").decode().replace(card.members[1].sha256, digest(data))
+        text = Folder(card.path).read("ensemble.toml").decode().replace(card.members[1].weights.sha256, digest(data))
         folder.write("ensemble.toml", text.encode())
         with pytest.raises(RuntimeError, match=message):
             load_it(digest(text.encode()))

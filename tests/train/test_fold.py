@@ -33,8 +33,7 @@ def test_a_fold_leaves_weights_predictions_and_a_receipt_and_no_checkpoint(train
     folder = Folder(trained.ensemble)
     receipt = find_receipt(folder, 0, plan_digest=trained.digest)
     assert receipt is not None
-    assert digest(folder.read(receipt.weights_file)) == receipt.weights_digest
-    assert digest(folder.read(receipt.predictions_file)) == receipt.predictions_digest
+    assert [digest(folder.read(file.name)) == file.sha256 for file in receipt.files] == [True] * 3
     assert len(receipt.history) == 2
     assert all(0 < value < 2 for epoch in receipt.history for value in epoch)
     assert 8.5 < receipt.label_mean[0] < 9.3
@@ -49,7 +48,11 @@ def test_each_galaxy_is_held_out_once(trained: TrainPlan) -> None:
     wanted = 1000 + 7 * np.setdiff1d(np.arange(32), [QUARANTINED_ROW, UNLABELLED_ROW])
     assert sorted(object_id) == wanted.tolist()
     for table in tables:
-        assert table.column_names == ["object_id", "fold", "oh_p50_true", "oh_p50", "oh_p50_std_views"]
+        assert table.column_names == [
+            "object_id", "fold", "oh_p50_true", "oh_p50", "oh_p50_std_views",
+            "ood_score", "colour_i_r", "colour_r_g", "concentration",
+        ]  # fmt: skip
+        assert 0.98 < np.quantile(table["ood_score"].to_numpy(), 0.99) <= 1.001
         assert np.isfinite(table["oh_p50"].to_numpy()).all()
         assert (table["oh_p50_std_views"].to_numpy() >= 0).all()
 
@@ -129,5 +132,5 @@ def test_two_labels_are_learnt_together_from_given_weights(tmp_path: Path) -> No
     assert receipt is not None
     assert receipt.normalisation == IMAGENET
     assert receipt.label_mean[1] - receipt.label_mean[0] == pytest.approx(10, abs=1e-3)
-    table = pq.read_table(plan.ensemble / receipt.predictions_file)
+    table = pq.read_table(plan.ensemble / receipt.predictions.name)
     assert abs(table["lgm_tot_p50"].to_numpy().mean() - 18.9) < 1

@@ -1,6 +1,6 @@
 """The network: a ResNet-34 trunk under torchvision's own weight names, and the paper's regression head.
 
-Trunk: He et al. 2016, 34 layers. Head: Wu & Boada 2019, section 3. N images, C bands, K labels.
+Trunk: He et al. 2016, 34 layers. Head: Wu & Boada 2019, section 3. N images, C bands, K labels, F features.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from skymetal.train.network.dropout import DrawnDropout
 
 STAGES = {"layer1": (64, 3), "layer2": (128, 4), "layer3": (256, 6), "layer4": (512, 3)}
 MIN_SIZE_PIX = 32
+HIDDEN = 4
+"""How many modules of the head lead to its hidden layer, of NUM_FEATURES."""
+NUM_FEATURES = 512
 
 
 class Block(nn.Module):
@@ -59,13 +62,13 @@ class MetallicityNet(nn.Module):
             rest = [Block(num_out, num_out, stride=1) for _ in range(num_blocks - 1)]
             setattr(self, name, nn.Sequential(first, *rest))
             num_in = num_out
-        last = nn.Linear(512, num_labels)
+        last = nn.Linear(NUM_FEATURES, num_labels)
         self.head = nn.Sequential(
             nn.BatchNorm1d(2 * num_in),
             DrawnDropout(dropout[0]),
-            nn.Linear(2 * num_in, 512),
+            nn.Linear(2 * num_in, NUM_FEATURES),
             nn.ReLU(),
-            nn.BatchNorm1d(512),
+            nn.BatchNorm1d(NUM_FEATURES),
             DrawnDropout(dropout[1]),
             last,
         )
@@ -79,13 +82,20 @@ class MetallicityNet(nn.Module):
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Return (N, K) labels in standardised units, from normalised images."""
+        out: Tensor = self.head(self._pool(images_NCHW))
+        return out
+
+    def labels_and_features(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (N, K) labels as forward does, and (N, 512) features: the last hidden layer behind its ReLU."""
+        features_NF = self.head[:HIDDEN](self._pool(images_NCHW))
+        return self.head[HIDDEN:](features_NF), features_NF
+
+    def _pool(self, images_NCHW: Tensor) -> Tensor:
         x = self.maxpool(torch.relu(self.bn1(self.conv1(images_NCHW))))
         for name in STAGES:
             x = getattr(self, name)(x)
         # amax, not AdaptiveMaxPool2d: the backward pass of the latter is not reproducible on a GPU.
-        pooled = torch.cat([x.amax((2, 3)), x.mean((2, 3))], dim=1)
-        out: Tensor = self.head(pooled)
-        return out
+        return torch.cat([x.amax((2, 3)), x.mean((2, 3))], dim=1)
 
     def trunk_state(self) -> dict[str, Tensor]:
         """Return the trunk's tensors by their torchvision names."""

@@ -1,0 +1,76 @@
+"""From what an ensemble says of a shard's galaxies to their rows of the catalogue. N galaxies, M members, V views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from skymetal.catalogs.flags import Flag
+from skymetal.catalogs.schema import CALIBRATED, catalogue_schema
+from skymetal.catalogs.selection.rows import GROUP_ID
+from skymetal.engine.appearance import measure_appearance
+from skymetal.engine.predict import Predictions, Predictor
+from skymetal.engine.reference import Reference, flag_strangers
+from skymetal.engine.store import Block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """What a galaxy is held against: those the ensemble knows, and the groups of targets that lie within 2 arcsec."""
+
+    reference: Reference
+    group_id_G: NDArray[np.int64]
+
+
+def catalogue_rows(
+    block: Block,
+    targets: pa.Table,
+    predictions: Predictions,
+    unseen_NM: NDArray[np.bool_],
+    predictor: Predictor,
+    usual: Usual,
+) -> pa.Table:
+    """Turn predictions into catalogue rows, in the order of the block.
+
+    A galaxy with a training label is described by the one member that never saw it, all others by every member.
+    predictions and unseen_NM are of the stored galaxies alone; usual says what is not worth a flag.
+    Raises RuntimeError for a prediction that is not finite: no such number may reach a catalogue.
+    """
+    oh_NMV = predictions.oh_NMV
+    if not np.isfinite(oh_NMV[unseen_NM]).all():
+        raise RuntimeError(f"the ensemble predicts a value that is not finite for a galaxy of shard {block.index}")
+    num_members = unseen_NM.shape[1]
+    oh_NM = np.where(unseen_NM, oh_NMV.astype(np.float64).mean(axis=2), np.nan)
+    var_NM = np.where(unseen_NM, oh_NMV.astype(np.float64).var(axis=2), np.nan)
+    count_N = unseen_NM.sum(axis=1)
+    oh_N = np.nansum(oh_NM, axis=1) / count_N
+    std_folds_N = np.sqrt(np.nansum((oh_NM - oh_N[:, None]) ** 2, axis=1) / count_N)
+    std_views_N = np.sqrt(np.nansum(var_NM, axis=1) / count_N)
+
+    schema = catalogue_schema(num_folds=num_members, has_sky="_healpix_29" in targets.column_names).to_arrow()
+    kept = targets.filter(pa.array(block.is_stored)).combine_chunks()
+    columns: dict[str, pa.Array] = {name: kept[name] for name in kept.column_names if name in schema.names}
+    calibrated = predictor.calibrate(oh_N, std_views_N, count_N < num_members)
+    columns |= {name: pa.array(calibrated[name]) for name in CALIBRATED}
+    columns["oh_std_folds"] = pa.array(std_folds_N, mask=count_N < 2)
+    columns["oh_std_views"] = pa.array(std_views_N)
+    columns |= {f"oh_fold{m}": pa.array(oh_NM[:, m], mask=~unseen_NM[:, m]) for m in range(num_members)}
+    columns["is_out_of_fold"] = pa.array(count_N < num_members)
+    ood_N = np.nanmean(np.where(unseen_NM, predictions.ood_NM.astype(np.float64), np.nan), axis=1)
+    columns["ood_score"] = pa.array(ood_N)
+    columns["flags"] = pa.array(_flags(block, kept, ood_N, usual))
+    arrays = [columns[field.name].cast(field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _flags(block: Block, rows: pa.Table, ood_N: NDArray[np.float64], usual: Usual) -> NDArray[np.int32]:
+    """Return what was noted at ingest, and what is unlike the ensemble's own galaxies."""
+    flags_N = block.flags[block.is_stored].copy()
+    appearance_NC = measure_appearance(block.images if block.is_stored.all() else block.images[block.is_stored])
+    flags_N |= flag_strangers(usual.reference, appearance_NC, ood_N)
+    if GROUP_ID in rows.column_names:
+        flags_N[np.isin(rows[GROUP_ID].to_numpy(), usual.group_id_G)] |= Flag.NEIGHBOUR
+    return flags_N

@@ -1,0 +1,36 @@
+"""The seam between a member and what computes it. B images a call, K labels, F features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skymetal.train.network.network import MetallicityNet
+
+BATCH_SIZES = {"mnn": 32, "torch": 64, "cuda": 512}
+"""Images a pass where the job names no number: a CPU gains nothing from more, a GPU does (docs/scoring.md)."""
+
+
+class Runtime(Protocol):
+    """A member's network in inference form, always given the same number of images.
+
+    An image at the same place in a call gets the same bytes, whatever the other images in the call.
+    """
+
+    def run(self, images_NCHW: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (B, K) standardised labels and (B, F) features of normalised images."""
+        ...
+
+
+StartRuntime = Callable[[MetallicityNet], Runtime]
+"""Makes a runtime of a network whose batch norms are folded."""
+
+
+def choose_device() -> torch.device:
+    """Return the GPU if this process sees one, else the CPU. A Dask worker sees its own as number 0."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
