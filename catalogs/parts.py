@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,11 @@ PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": Fals
 
 @dataclass(frozen=True, kw_only=True)
 class PartReceipt:
-    """Proof that block ``index`` is done by the run of that digest: how many rows went where, and the part's file."""
+    """Proof that block ``index`` is done by the run of that digest: how many rows went where, and the part's file.
+
+    num_quarantined counts galaxies without an image and those that could not be scored; the latter are ``rejected``,
+    (object_id, reason) in the block's order.
+    """
 
     run_digest: str
     index: int
@@ -35,6 +39,11 @@ class PartReceipt:
     file: str
     num_bytes: int
     digest: str
+    rejected: tuple[tuple[int, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        # JSON knows no tuples; a receipt that was read must equal the one that was written.
+        object.__setattr__(self, "rejected", tuple((int(each), str(reason)) for each, reason in self.rejected))
 
     def to_json(self) -> bytes:
         """Return the receipt as bytes that depend on its values alone."""
@@ -62,6 +71,11 @@ class Manifest:
         """Galaxies quarantined, over all parts."""
         return sum(receipt.num_quarantined for receipt in self.receipts)
 
+    @property
+    def rejected(self) -> dict[int, str]:
+        """Why each galaxy, by object_id, that has an image could not be scored."""
+        return {object_id: reason for receipt in self.receipts for object_id, reason in receipt.rejected}
+
     def to_json(self) -> bytes:
         """Return the manifest as bytes that depend on its values alone."""
         rows = [dataclasses.asdict(receipt) for receipt in self.receipts]
@@ -88,7 +102,15 @@ def decode_parquet(data: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
-def commit_part(folder: Folder, index: int, table: pa.Table, *, num_quarantined: int, run_digest: str) -> PartReceipt:
+def commit_part(
+    folder: Folder,
+    index: int,
+    table: pa.Table,
+    *,
+    num_quarantined: int,
+    run_digest: str,
+    rejected: Sequence[tuple[int, str]] = (),
+) -> PartReceipt:
     """Write one part and its receipt; doing it twice is harmless.
 
     Raises RuntimeError when another worker committed different rows for the same block.
@@ -103,6 +125,7 @@ def commit_part(folder: Folder, index: int, table: pa.Table, *, num_quarantined:
         file=file,
         num_bytes=len(data),
         digest=digest(data),
+        rejected=tuple(rejected),
     )
     folder.write(file, data)
     commit_receipt(folder, _receipt_name(index), receipt.to_json())

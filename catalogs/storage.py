@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
 import socket
 import stat
 from collections.abc import Iterator
@@ -89,9 +90,9 @@ class Folder:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path / name)
-        except BaseException:
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
-            raise
+            raise _named(error, self.path / name) from error
         flush_folder((self.path / name).parent)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
@@ -105,14 +106,25 @@ class Folder:
             os.link(temporary, self.path / name)
         except FileExistsError:
             return False
+        except OSError as error:
+            raise _named(error, self.path / name) from error
         finally:
             temporary.unlink(missing_ok=True)
         flush_folder((self.path / name).parent)
         return True
 
+    def mark(self, name: str) -> None:
+        """Make an empty file without waiting for the disk: a note that may be lost with the machine."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        open(self.path / name, "xb").close()
+
     def remove(self, name: str) -> None:
         """Delete a file; it need not be there."""
         (self.path / name).unlink(missing_ok=True)
+
+    def remove_folder(self, name: str) -> None:
+        """Delete a folder and what is in it; it need not be there."""
+        shutil.rmtree(self.path / name, ignore_errors=True)
 
     def sweep(self) -> int:
         """Delete what killed writers left half written; return how many files that was.
@@ -156,6 +168,13 @@ def commit_receipt(folder: Folder, name: str, receipt: bytes) -> None:
     """
     if not folder.put_if_absent(name, receipt) and folder.read(name) != receipt:
         raise RuntimeError(f"{folder}/{name}: another worker committed a different result for the same work")
+
+
+def _named(error: BaseException, path: Path) -> BaseException:
+    """Return an error that says which file: a full disk is told of by number alone."""
+    return (
+        error if not isinstance(error, OSError) or error.filename else OSError(error.errno, error.strerror, str(path))
+    )
 
 
 def flush_folder(path: Path) -> None:

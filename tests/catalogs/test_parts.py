@@ -57,6 +57,24 @@ def test_a_different_result_for_the_same_block_is_an_error(folder: Folder) -> No
     assert read_part(folder, receipt).equals(rows(0))
 
 
+def test_a_receipt_keeps_the_galaxies_that_could_not_be_scored_with_their_reasons(folder: Folder) -> None:
+    rejected = [(7, "scoring: SystemExit: 3"), (3, "scoring: the process was killed by signal 11")]
+    receipt = commit_part(folder, 0, rows(0), num_quarantined=2, run_digest="run", rejected=rejected)
+    assert find_receipt(folder, 0, run_digest="run") == receipt
+    assert receipt.rejected == tuple(rejected)
+    assert (
+        receipt.to_json()
+        == commit_part(folder, 0, rows(0), num_quarantined=2, run_digest="run", rejected=rejected).to_json()
+    )
+    manifest = write_manifest(folder, 1, run_digest="run")
+    assert read_manifest(folder) == manifest
+    assert manifest.rejected == dict(rejected)
+    damaged = folder.read("receipts/000000.json").replace(b'"scoring: SystemExit: 3"', b'"scoring", 3')
+    folder.write("receipts/000000.json", damaged)
+    with pytest.raises(RuntimeError, match="is damaged; delete it"):
+        find_receipt(folder, 0, run_digest="run")
+
+
 def test_a_file_without_a_receipt_is_debris(folder: Folder) -> None:
     folder.write("part-000000-000000000000.parquet", b"from a killed worker")
     manifest = commit_all(folder, 1)

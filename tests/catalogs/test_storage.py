@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -102,3 +104,29 @@ def test_digests_of_bytes_and_of_files_agree(folder: Folder) -> None:
     folder.write("x", b"abc")
     assert file_digest(folder.path / "x") == digest_of(b"abc")
     assert digest_of(b"abc").startswith("ba7816bf")
+
+
+def test_a_note_is_made_once_and_a_folder_goes_with_what_is_in_it(folder: Folder) -> None:
+    folder.mark("notes/a")
+    assert folder.size("notes/a") == 0
+    with pytest.raises(FileExistsError):
+        folder.mark("notes/a")
+    folder.remove_folder("notes")
+    folder.remove_folder("notes")
+    assert not folder.exists("notes")
+
+
+def test_an_error_of_the_disk_says_which_file(folder: Folder) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        for write in (folder.write, folder.put_if_absent):
+            with pytest.raises(OSError, match=r"File too large: '.*/big'") as error:
+                write("big", bytes(2000))
+            assert error.value.errno == errno.EFBIG
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert folder.names("*") == []
+    assert not list(folder.path.iterdir())
