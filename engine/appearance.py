@@ -1,7 +1,7 @@
 """What a cutout looks like in a few plain numbers: colours and concentration.
 
 They need no network, so they tell an unusual image from an unusual opinion of it. Sums over round apertures are one
-matrix product; the sky is what the border shows. N galaxies, P pixels, C bands, A apertures.
+matrix product; the sky is what the border shows. N galaxies, P pixels, C bands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 INNER, OUTER, BORDER = 0.25, 0.5, 0.45
 """Radii of the apertures, and where the border begins, in units of the cutout's width (from its centre)."""
-_ROWS_AT_ONCE = 64
+GRID = 64
+"""Of larger cutouts, so many pixels a side are looked at."""
+_NUMBERS_AT_ONCE = 1 << 22
 _TINY = 1e-3
 
 
@@ -31,13 +33,16 @@ def measure_appearance(images_NHWC: NDArray[Any]) -> NDArray[np.float32]:
     Light is what the outer aperture holds above the sky, in the pixels' own unit. All lie within -1 … 1 for light
     that is positive, and are clipped there; a cutout without light has zeros.
     """
+    every = max(images_NHWC.shape[1] // GRID, 1)
+    images_NHWC = images_NHWC[:, ::every, ::every]
     num_images, height, width, num_bands = images_NHWC.shape
-    weights_PA = _apertures(height, width)
+    weights_QX = _apertures(height, width, num_bands)
     out_NC = np.empty((num_images, num_bands), np.float32)
-    for first in range(0, num_images, _ROWS_AT_ONCE):
-        pixels = images_NHWC[first : first + _ROWS_AT_ONCE].astype(np.float32)
-        sums_NCA = np.moveaxis(pixels.reshape(len(pixels), height * width, num_bands), 1, 2) @ weights_PA
-        inner_NC, outer_NC = sums_NCA[:, :, 0], sums_NCA[:, :, 1]
+    rows_at_once = max(_NUMBERS_AT_ONCE // (height * width * num_bands), 1)
+    for first in range(0, num_images, rows_at_once):
+        pixels = images_NHWC[first : first + rows_at_once].astype(np.float32)
+        sums_NX = pixels.reshape(len(pixels), -1) @ weights_QX
+        inner_NC, outer_NC = sums_NX[:, :num_bands], sums_NX[:, num_bands:]
         light_N = outer_NC.mean(axis=1)
         share_N = inner_NC.mean(axis=1) / np.where(np.abs(light_N) > _TINY, light_N, np.inf)
         both_NC = np.abs(outer_NC[:, :-1]) + np.abs(outer_NC[:, 1:])
@@ -48,10 +53,12 @@ def measure_appearance(images_NHWC: NDArray[Any]) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=4)
-def _apertures(height: int, width: int) -> NDArray[np.float32]:
-    """Return (P, 2): weights that sum the light inside each radius, less the border's mean a pixel."""
+def _apertures(height: int, width: int, num_bands: int) -> NDArray[np.float32]:
+    """Return (P · C, 2 · C): weights that sum each band's light inside each radius, less the border's mean a pixel."""
     y, x = np.mgrid[:height, :width]
     radius = np.hypot((y - (height - 1) / 2) / height, (x - (width - 1) / 2) / width).ravel()
     sky = (radius >= BORDER) / np.count_nonzero(radius >= BORDER)
     masks = [radius < reach for reach in (INNER, OUTER)]
-    return np.column_stack([mask - mask.sum() * sky for mask in masks]).astype(np.float32) / np.float32(masks[1].sum())
+    sums_PA = np.column_stack([mask - mask.sum() * sky for mask in masks]) / masks[1].sum()
+    own_band_CC = np.eye(num_bands)
+    return np.ascontiguousarray(np.einsum("pa,bc->pbac", sums_PA, own_band_CC).reshape(-1, 2 * num_bands), np.float32)

@@ -69,7 +69,7 @@ def catalogue_rows(
 def _flags(block: Block, rows: pa.Table, ood_N: NDArray[np.float64], usual: Usual) -> NDArray[np.int32]:
     """Return what was noted at ingest, and what is unlike the ensemble's own galaxies."""
     flags_N = block.flags[block.is_stored].copy()
-    appearance_NC = measure_appearance(block.images if block.is_stored.all() else block.images[block.is_stored])
+    appearance_NC = measure_appearance(block.images)[block.is_stored]
     flags_N |= flag_strangers(usual.reference, appearance_NC, ood_N)
     if GROUP_ID in rows.column_names:
         flags_N[np.isin(rows[GROUP_ID].to_numpy(), usual.group_id_G)] |= Flag.NEIGHBOUR

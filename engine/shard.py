@@ -25,6 +25,7 @@ ATTRIBUTE = "skymetal"
 """The group attribute that records a store's layout."""
 GROUP_METADATA = "zarr.json"
 _FORMAT = 2
+_PIECE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +106,20 @@ def decode_shard(layout: StoreLayout, data: bytes, rows: slice) -> NDArray[Any]:
 
 def checksums(object_id_N: NDArray[np.int64], images_NHWC: NDArray[Any]) -> NDArray[np.uint32]:
     """Return the CRC-32C of each galaxy: of its id's eight bytes, little endian, then its pixels."""
-    pairs = zip(object_id_N.astype("<i8"), np.ascontiguousarray(images_NHWC), strict=True)
-    return np.array([google_crc32c.extend(google_crc32c.value(i.tobytes()), p.tobytes()) for i, p in pairs], np.uint32)
+    # Slices of flat bytes, a piece that fits the processor's cache at a time: for tiny cutouts a numpy object a galaxy
+    # would cost more than its checksum.
+    ids = object_id_N.astype("<i8").tobytes()
+    size = images_NHWC[0].nbytes if len(images_NHWC) else 0
+    rows_at_once = max(_PIECE_BYTES // max(size, 1), 1)
+    value, extend = google_crc32c.value, google_crc32c.extend
+    crcs = np.empty(len(object_id_N), np.uint32)
+    for first in range(0, len(object_id_N), rows_at_once):
+        pixels = images_NHWC[first : first + rows_at_once].tobytes()
+        rows = range(first, min(first + rows_at_once, len(object_id_N)))
+        crcs[first : rows.stop] = [
+            extend(value(ids[8 * n : 8 * n + 8]), pixels[size * (n - first) : size * (n - first + 1)]) for n in rows
+        ]
+    return crcs
 
 
 def _create_images(group: zarr.Group, layout: StoreLayout, num_rows: int) -> zarr.Array[Any]:

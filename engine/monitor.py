@@ -1,0 +1,181 @@
+"""While a pass runs: is it right where the truth is known, and are the galaxies like those the ensemble learnt from?
+
+Each part is summed up in counts that add, so that a number for a million galaxies costs no more than one for a shard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from skymetal.catalogs.schema import PERCENTILES
+from skymetal.engine.reference import NUM_STEPS, OH, OOD, Reference
+
+NUM_BINS = 50
+_STEP = NUM_STEPS // NUM_BINS
+OUTLIER_DEX = 0.2
+ERROR_EDGES = np.linspace(-1.0, 1.0, 401)
+SHIFTED_PSI = 0.25
+"""A population stability index above this is a shift by the usual reading; below 0.1 there is none."""
+MIN_KNOWN = 100
+"""Before so many galaxies of known metallicity are scored, no run is stopped for its errors."""
+
+
+@dataclass(frozen=True)
+class PartSummary:
+    """Counts of one part, or of many: they add.
+
+    counts is, for each measured column, (NUM_BINS + 2,) galaxies a bin of the reference's quantiles; errors is
+    (402,) galaxies a bin of predicted − true, dex; sums are of the galaxies whose truth is known: how many, the sum of
+    error and squared error, how many outliers, how many inside the 68 % and the 95 % interval.
+    """
+
+    num_rows: int
+    counts: Mapping[str, NDArray[np.int64]]
+    errors: NDArray[np.int64]
+    sums: NDArray[np.float64]
+
+    def __add__(self, other: PartSummary) -> PartSummary:
+        counts = {name: self.counts[name] + other.counts[name] for name in self.counts}
+        return PartSummary(self.num_rows + other.num_rows, counts, self.errors + other.errors, self.sums + other.sums)
+
+
+def summarise_part(
+    rows: pa.Table, appearance: Mapping[str, NDArray[np.float32]], truth_N: NDArray[np.floating], reference: Reference
+) -> PartSummary:
+    """Sum up the rows of a part. appearance is the rest of what the reference knows; truth_N is NaN where not known."""
+    columns = {name: rows[name].to_numpy() for name in (OH, OOD)} | dict(appearance)
+    counts = {}
+    for name, quantiles in reference.quantiles.items():
+        place_N = np.searchsorted(np.asarray(quantiles[::_STEP]), columns[name], side="left")
+        counts[name] = np.bincount(place_N, minlength=NUM_BINS + 2)
+    known_N = np.isfinite(truth_N)
+    truth = truth_N[known_N].astype(np.float64)
+    low95, low68, oh, high68, high95 = (rows[name].to_numpy()[known_N].astype(np.float64) for name in PERCENTILES)
+    error = oh - truth
+    sums = [
+        len(truth),
+        error.sum(),
+        (error**2).sum(),
+        np.count_nonzero(np.abs(error) > OUTLIER_DEX),
+        np.count_nonzero((low68 <= truth) & (truth <= high68)),
+        np.count_nonzero((low95 <= truth) & (truth <= high95)),
+    ]
+    errors = np.bincount(np.searchsorted(ERROR_EDGES, error), minlength=len(ERROR_EDGES) + 1)
+    return PartSummary(rows.num_rows, counts, errors, np.array(sums, np.float64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How right the pass is where the truth is known. The median and the NMAD are good to 0.005 dex."""
+
+    num_known: int
+    rmse: float
+    bias: float
+    nmad: float
+    outlier_fraction: float
+    coverage_68: float
+    coverage_95: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How far a column's distribution is from the reference's: Kolmogorov and Smirnov's distance, and the PSI."""
+
+    name: str
+    ks: float
+    psi: float
+
+
+def measure_accuracy(summary: PartSummary) -> Accuracy | None:
+    """Return the errors so far, or None where no truth is known."""
+    num_known, _, squares, outliers, inside_68, inside_95 = summary.sums
+    if not num_known:
+        return None
+    median = _median(summary.errors, ERROR_EDGES)
+    centres = np.concatenate([[ERROR_EDGES[0]], (ERROR_EDGES[1:] + ERROR_EDGES[:-1]) / 2, [ERROR_EDGES[-1]]])
+    order = np.argsort(np.abs(centres - median), kind="stable")
+    half = np.searchsorted(np.cumsum(summary.errors[order]), num_known / 2)
+    return Accuracy(
+        num_known=int(num_known),
+        rmse=math.sqrt(squares / num_known),
+        bias=median,
+        nmad=1.4826 * float(np.abs(centres - median)[order][half]),
+        outlier_fraction=outliers / num_known,
+        coverage_68=inside_68 / num_known,
+        coverage_95=inside_95 / num_known,
+    )
+
+
+def measure_drift(summary: PartSummary) -> tuple[Drift, ...]:
+    """Return the drift of every column, the prediction's first."""
+    return tuple(_drift(name, counts) for name, counts in summary.counts.items())
+
+
+def reason_to_stop(summary: PartSummary, reference: Reference, *, stop_rmse_ratio: float) -> str:
+    """Return why the pass should not go on, or "": its errors are far larger than the ensemble's own.
+
+    stop_rmse_ratio is how many times larger they may be; 0 is never a reason.
+    """
+    accuracy = measure_accuracy(summary)
+    if not stop_rmse_ratio or accuracy is None or accuracy.num_known < MIN_KNOWN:
+        return ""
+    if accuracy.rmse <= stop_rmse_ratio * reference.rmse:
+        return ""
+    return (
+        f"the RMSE on {accuracy.num_known} galaxies of known metallicity is {accuracy.rmse:.3f} dex, but the "
+        f"ensemble's own is {reference.rmse:.3f}: these images are not what it learnt from, or the labels are of other galaxies; "
+        f"mend [images] or [targets], or set [score] stop_rmse_ratio (now {stop_rmse_ratio:g}) to 0 to go on"
+    )
+
+
+def describe_progress(summary: PartSummary) -> str:
+    """Return the line beside a progress bar."""
+    words = []
+    accuracy = measure_accuracy(summary)
+    if accuracy is not None:
+        words.append(f"RMSE {accuracy.rmse:.3f}, bias {accuracy.bias:+.3f} of {accuracy.num_known} known")
+    words += [f"{drift.name} has shifted (PSI {drift.psi:.2f})" for drift in measure_drift(summary) if is_shift(drift)]
+    return "; ".join(words)
+
+
+def is_shift(drift: Drift) -> bool:
+    """Tell whether a column's distribution is not the reference's any more."""
+    return drift.psi > SHIFTED_PSI
+
+
+def to_json(summary: PartSummary) -> dict[str, Any]:
+    """Return accuracy and drift as plain values."""
+    accuracy = measure_accuracy(summary)
+    return {
+        "num_rows": summary.num_rows,
+        "accuracy": None if accuracy is None else vars(accuracy),
+        "drift": [vars(drift) for drift in measure_drift(summary)],
+    }
+
+
+def _drift(name: str, counts: NDArray[np.int64]) -> Drift:
+    """The first and last count are beyond the reference's extremes; they belong to the outermost bins."""
+    inside = counts[1:-1].astype(np.float64)
+    inside[0] += counts[0]
+    inside[-1] += counts[-1]
+    total = inside.sum()
+    if not total:
+        return Drift(name=name, ks=0.0, psi=0.0)
+    reached = np.concatenate([[counts[0]], counts[0] + np.cumsum(counts[1:-1])]) / total
+    ks = float(np.abs(reached - np.linspace(0, 1, NUM_BINS + 1)).max())
+    tenths = inside.reshape(10, -1).sum(axis=1)
+    share = np.maximum(tenths, 0.5) / total
+    return Drift(name=name, ks=ks, psi=float(((share - 0.1) * np.log(share / 0.1)).sum()))
+
+
+def _median(counts: NDArray[np.int64], edges: NDArray[np.float64]) -> float:
+    place = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
+    low, high = edges[max(place - 1, 0)], edges[min(place, len(edges) - 1)]
+    return float((low + high) / 2)
