@@ -5,13 +5,10 @@ select → ingest → train → score → publish → evaluate
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
-
-import pyarrow.csv
 
 import skymetal
 from skymetal.catalogs.errors import InputError
@@ -26,9 +23,11 @@ from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation.of_job import evaluate
 from skymetal.deploy.predictor import make_predictor
+from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.run import Run
-from skymetal.engine.ingest import IngestPlan, make_ingest_plan, quarantined
+from skymetal.engine.ingest import IngestPlan, make_ingest_plan
 from skymetal.engine.ingest import ingest as ingest_targets
+from skymetal.engine.rows import Usual
 from skymetal.engine.score import ScorePlan, finish_score
 from skymetal.engine.score import score as score_store
 from skymetal.engine.store import STORE, create_store
@@ -81,9 +80,7 @@ def ingest(run: Run) -> None:
             receipts, title="ingest", total=total, unit="galaxies", amount=lambda r: r.num_stored + r.num_quarantined
         ):
             pass
-    buffer = io.BytesIO()
-    pyarrow.csv.write_csv(quarantined(run.store), buffer)
-    run.directory.folder.write(names.QUARANTINE, buffer.getvalue())
+    write_quarantine(run)
     counts = count_galaxies(run.store)
     run.directory.record("ingest", "counted", **asdict(counts))
     why = counts.describe_reasons()
@@ -151,6 +148,7 @@ def make_score_plan(run: Run) -> ScorePlan:
         "store": run.store.digest,
         "views": predictor.num_views,
         "batch_size": predictor.batch_size,
+        "runtime": predictor.runtime,
         "skymetal": skymetal.__version__,
     }
     return ScorePlan(
@@ -158,7 +156,9 @@ def make_score_plan(run: Run) -> ScorePlan:
         targets=run.targets,
         parts=run.directory.folder / names.PARTS,
         predictor=predictor,
+        usual=Usual(reference=card.reference, group_id_G=run.targets.read_groups()),
         run_digest=claim_inputs(run.directory.folder, "score", inputs),
+        block_timeout_s=60 * run.job.score.block_timeout_min,
     )
 
 
@@ -175,10 +175,13 @@ def score(run: Run) -> None:
         ):
             pass
     manifest = finish_score(plan)
+    write_quarantine(run)
     say(
         f"score: {run.store.num_targets} rows in = {manifest.num_rows} scored "
         f"+ {manifest.num_quarantined} quarantined, in {len(manifest.receipts)} parts"
     )
+    if manifest.rejected:
+        say(f"score: {len(manifest.rejected)} of them have an image but no prediction; see {names.QUARANTINE}")
 
 
 def publish(run: Run) -> None:

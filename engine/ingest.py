@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -210,11 +210,18 @@ def _receipt(index: int, rows: pa.Table) -> ShardReceipt:
     return ShardReceipt(index=index, num_stored=num_stored, num_quarantined=rows.num_rows - num_stored)
 
 
-def quarantined(store: CutoutStore) -> pa.Table:
-    """Return the galaxies without a usable image: object_id, source, reason; in target order."""
+def quarantined(store: CutoutStore, rejected: Mapping[int, str]) -> pa.Table:
+    """Return the galaxies that no catalogue of the store will hold: object_id, source, reason; in target order.
+
+    Those are the ones without a usable image, and those that score rejected, by object_id with the reason.
+    """
     tables = []
+    rejected_id = np.fromiter(rejected, np.int64, len(rejected))
     for index in range(store.num_blocks):
         receipt = store.read_receipt(index).select(["object_id", "source", "reason", "is_stored"])
-        mask = np.logical_not(receipt["is_stored"].to_numpy())
-        tables.append(receipt.filter(pa.array(mask)).drop_columns("is_stored"))
-    return pa.concat_tables(tables)
+        is_out = ~receipt["is_stored"].to_numpy() | np.isin(receipt["object_id"].to_numpy(), rejected_id)
+        tables.append(receipt.filter(pa.array(is_out)).drop_columns("is_stored"))
+    table = pa.concat_tables(tables)
+    rows = zip(table["object_id"].to_pylist(), table["reason"].to_pylist(), strict=True)
+    reasons = pa.array([reason or rejected[object_id] for object_id, reason in rows], pa.string())
+    return table.set_column(table.column_names.index("reason"), "reason", reasons)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 from distributed import Client
+from distributed.system import MEMORY_LIMIT
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import Manifest, PartReceipt, commit_part, find_receipt, missing_blocks, write_manifest
-from skymetal.catalogs.schema import CALIBRATED, catalogue_schema
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
+from skymetal.engine.attempts import MAX_LOST, attempt, forget_all_attempts, forget_attempts
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.predict import NUM_VIEWS, Predictions, Predictor, PredictorRef
+from skymetal.engine.careful.client import CarefulLimits
+from skymetal.engine.careful.culprits import predict_carefully
+from skymetal.engine.predict import NUM_VIEWS, RUNTIMES, Predictions, Predictor, PredictorRef
+from skymetal.engine.rows import Usual, catalogue_rows
 from skymetal.engine.store import Block, CutoutStore
+from skymetal.engine.watchdog import watch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,29 +35,44 @@ class ScoreSettings:
     """The job file's ``[score]``.
 
     ensemble is the folder of a trained ensemble; left out, the run trains its own. views is how many of the
-    eight flips and rotations are averaged, batch_size how many images go through the network at once.
+    eight flips and rotations are averaged, batch_size how many images go through the network at once (0: as many as
+    suit the runtime). runtime is what computes: ``auto`` is torch on GPUs, else MNN where it is installed. What takes
+    longer than block_timeout_min, a shard or in the end a galaxy, is taken to hang.
     """
 
     ensemble: str = field(default="", metadata={"path": True})
     views: int = 8
-    batch_size: int = 64
+    batch_size: int = 0
+    runtime: str = "auto"
+    block_timeout_min: float = 30.0
 
     def __post_init__(self) -> None:
         if self.views not in NUM_VIEWS:
             raise InputError(f"[score] views must be one of {', '.join(map(str, NUM_VIEWS))}, got {self.views}")
-        if not 1 <= self.batch_size <= 65536:
-            raise InputError(f"[score] batch_size must be 1 to 65536, got {self.batch_size}")
+        if not 0 <= self.batch_size <= 65536:
+            raise InputError(f"[score] batch_size must be 0 (as suits the runtime) to 65536, got {self.batch_size}")
+        if self.runtime not in RUNTIMES:
+            raise InputError(f"[score] runtime must be one of {', '.join(RUNTIMES)}, got {self.runtime!r}")
+        if not 0.01 <= self.block_timeout_min <= 10080:
+            raise InputError(
+                f"[score] block_timeout_min must be 0.01 to 10080 (a week), got {self.block_timeout_min:g}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScorePlan:
-    """All that a worker needs to know to score one shard. run_digest names everything the parts depend on."""
+    """All that a worker needs to know to score one shard. run_digest names everything the parts depend on.
+
+    A worker that is longer than block_timeout_s at one shard ends itself.
+    """
 
     store: CutoutStore
     targets: TargetList
     parts: Folder
     predictor: PredictorRef
+    usual: Usual
     run_digest: str
+    block_timeout_s: float = 1800.0
 
     def check(self) -> None:
         """Raise InputError, before any work, for an ensemble of other images or a store of other targets."""
@@ -73,7 +97,7 @@ def score(plan: ScorePlan, client: Client) -> Iterator[PartReceipt]:
 def finish_score(plan: ScorePlan) -> Manifest:
     """Sum the parts into a manifest and prove that no galaxy was lost.
 
-    Raises RuntimeError when a part is missing or the counts do not add up.
+    Raises RuntimeError when a part is missing, the counts do not add up, or no galaxy could be scored.
     """
     manifest = write_manifest(plan.parts, plan.store.num_blocks, run_digest=plan.run_digest)
     if manifest.num_rows + manifest.num_quarantined != plan.store.num_targets:
@@ -81,59 +105,87 @@ def finish_score(plan: ScorePlan) -> Manifest:
             f"{manifest.num_rows} scored + {manifest.num_quarantined} quarantined "
             f"is not the {plan.store.num_targets} galaxies of {plan.targets.path}"
         )
+    if manifest.num_rows == 0 and manifest.rejected:
+        object_id, reason = min(manifest.rejected.items())
+        raise RuntimeError(
+            f"not one of {len(manifest.rejected)} galaxies could be scored, as {object_id} ({reason}); "
+            f"something is wrong with {plan.predictor.path}: mend it and delete {plan.parts}"
+        )
+    forget_all_attempts(plan.parts)
     return manifest
 
 
 def score_block(plan: ScorePlan, index: int) -> PartReceipt:
-    """Score one shard and commit its part; return at once where that was done before."""
+    """Score one shard and commit its part; return at once where that was done before.
+
+    A galaxy that cannot be predicted is quarantined, whatever it does to the process; all others have the rows that
+    they would have without it.
+    """
     done = find_receipt(plan.parts, index, run_digest=plan.run_digest)
     if done is not None:
         return done
+    with attempt(plan.parts, index) as num_lost:
+        with watch(plan.block_timeout_s):
+            block, targets = _read(plan, index)
+            predictor = plan.predictor.open()
+            unseen_NM = predictor.unseen(block.object_id[block.is_stored])
+            is_suspect = num_lost >= MAX_LOST
+            predictions = None if is_suspect else _predict(predictor, block.images[block.is_stored], unseen_NM)
+        reasons: dict[int, str] = {}
+        if predictions is None:
+            limits = CarefulLimits(seconds=plan.block_timeout_s, memory_bytes=MEMORY_LIMIT)
+            images_NHWC = block.images[block.is_stored]
+            predictions, reasons = predict_carefully(plan.predictor, images_NHWC, unseen_NM, limits)
+        is_finite_N = (np.isfinite(predictions.oh_NMV) | ~unseen_NM[:, :, None]).all(axis=(1, 2))
+        reasons = {int(row): "the prediction is not finite" for row in np.flatnonzero(~is_finite_N)} | reasons
+        block, rejected = _reject(block, reasons)
+        is_kept_N = ~np.isin(np.arange(len(unseen_NM)), list(reasons))
+        predictions = _select(predictions, is_kept_N)
+        table = catalogue_rows(block, targets, predictions, unseen_NM[is_kept_N], predictor, plan.usual)
+        receipt = commit_part(
+            plan.parts,
+            index,
+            table,
+            num_quarantined=int(np.count_nonzero(~block.is_stored)),
+            run_digest=plan.run_digest,
+            rejected=rejected,
+        )
+    forget_attempts(plan.parts, index)
+    return receipt
+
+
+def _read(plan: ScorePlan, index: int) -> tuple[Block, pa.Table]:
     block = plan.store.read_block(index)
     targets = plan.targets.read(block.start, block.stop)
     if not np.array_equal(targets["object_id"].to_numpy(), block.object_id):
         raise RuntimeError(f"shard {index} of {plan.store.folder} holds other galaxies than {plan.targets.path}")
-    predictor = plan.predictor.open()
-    stored = block.is_stored
-    unseen_NM = predictor.unseen(block.object_id[stored])
-    predictions = predictor.predict(block.images[stored], unseen_NM)
-    table = catalogue_rows(block, targets, predictions, unseen_NM, predictor)
-    num_quarantined = int(np.count_nonzero(~stored))
-    return commit_part(plan.parts, index, table, num_quarantined=num_quarantined, run_digest=plan.run_digest)
+    return block, targets
 
 
-def catalogue_rows(
-    block: Block,
-    targets: pa.Table,
-    predictions: Predictions,
-    unseen_NM: NDArray[np.bool_],
-    predictor: Predictor,
-) -> pa.Table:
-    """Turn predictions into catalogue rows, in the order of the block.
+def _predict(predictor: Predictor, images_NHWC: NDArray[np.uint8], unseen_NM: NDArray[np.bool_]) -> Predictions | None:
+    """Return the predictions, or None where the predictor raises anything at all."""
+    try:
+        return predictor.predict(images_NHWC, unseen_NM)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and a Rust panic too: which galaxy it was is to be found out
+        logger.warning("a block is scored again, carefully: %s: %s", type(error).__name__, error)
+        return None
 
-    A galaxy with a training label is described by the one member that never saw it, all others by every member.
-    Raises RuntimeError for a prediction that is not finite: no such number may reach a catalogue.
-    """
-    oh_NMV = predictions.oh_NMV
-    if not np.isfinite(oh_NMV[unseen_NM]).all():
-        raise RuntimeError(f"the ensemble predicts a value that is not finite for a galaxy of shard {block.index}")
-    num_members = unseen_NM.shape[1]
-    oh_NM = np.where(unseen_NM, oh_NMV.astype(np.float64).mean(axis=2), np.nan)
-    var_NM = np.where(unseen_NM, oh_NMV.astype(np.float64).var(axis=2), np.nan)
-    count_N = unseen_NM.sum(axis=1)
-    oh_N = np.nansum(oh_NM, axis=1) / count_N
-    std_folds_N = np.sqrt(np.nansum((oh_NM - oh_N[:, None]) ** 2, axis=1) / count_N)
-    std_views_N = np.sqrt(np.nansum(var_NM, axis=1) / count_N)
 
-    schema = catalogue_schema(num_folds=num_members, has_sky="_healpix_29" in targets.column_names).to_arrow()
-    kept = targets.filter(pa.array(block.is_stored)).combine_chunks()
-    columns: dict[str, pa.Array] = {name: kept[name] for name in kept.column_names if name in schema.names}
-    calibrated = predictor.calibrate(oh_N, std_views_N, count_N < num_members)
-    columns |= {name: pa.array(calibrated[name]) for name in CALIBRATED}
-    columns["oh_std_folds"] = pa.array(std_folds_N, mask=count_N < 2)
-    columns["oh_std_views"] = pa.array(std_views_N)
-    columns |= {f"oh_fold{m}": pa.array(oh_NM[:, m], mask=~unseen_NM[:, m]) for m in range(num_members)}
-    columns["is_out_of_fold"] = pa.array(count_N < num_members)
-    columns["flags"] = pa.array(block.flags[block.is_stored])
-    arrays = [columns[field.name].cast(field.type) for field in schema]
-    return pa.Table.from_arrays(arrays, schema=schema)
+def _reject(block: Block, reasons: Mapping[int, str]) -> tuple[Block, list[tuple[int, str]]]:
+    """Return the block without some of its stored galaxies, by their place among them; and their ids with reasons."""
+    rows = {int(np.flatnonzero(block.is_stored)[place]): reason for place, reason in sorted(reasons.items())}
+    is_stored = block.is_stored.copy()
+    is_stored[list(rows)] = False
+    rejected = [(int(block.object_id[row]), f"scoring: {reason}") for row, reason in rows.items()]
+    return dataclasses.replace(block, is_stored=is_stored), rejected
+
+
+def _select(predictions: Predictions, is_kept_N: NDArray[np.bool_]) -> Predictions:
+    embedding_NF = predictions.embedding_NF
+    return Predictions(
+        oh_NMV=predictions.oh_NMV[is_kept_N],
+        ood_NM=predictions.ood_NM[is_kept_N],
+        embedding_NF=None if embedding_NF is None else embedding_NF[is_kept_N],
+    )

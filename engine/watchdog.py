@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
 
 
 @contextmanager
@@ -44,6 +43,6 @@ def _arm() -> None:
 
 
 @functools.cache
-def _nowhere() -> BinaryIO:
+def _nowhere() -> int:
     """Where the traceback goes that comes with the end: a worker shares the user's terminal."""
-    return open(os.devnull, "wb")
+    return os.open(os.devnull, os.O_WRONLY)

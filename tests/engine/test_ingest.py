@@ -56,7 +56,7 @@ def test_every_target_is_stored_or_quarantined_with_its_reason(tmp_path: Path) -
     receipts = [ingest_block(plan, index) for index in plan.missing_blocks()]
     assert [(r.num_stored, r.num_quarantined) for r in receipts] == [(3, 1), (2, 2), (3, 0)]
     plan.store.finish()
-    rejects = quarantined(plan.store)
+    rejects = quarantined(plan.store, {})
     assert rejects["object_id"].to_pylist() == [3, 5, 8]
     assert rejects["source"].to_pylist() == ["3.png", "5.png", "8.png"]
     reasons = rejects["reason"].to_pylist()
@@ -122,7 +122,7 @@ def test_two_galaxies_with_the_same_pixels_are_both_quarantined(tmp_path: Path) 
     plan = make_plan(tmp_path)
     (tmp_path / "images" / "2.png").write_bytes((tmp_path / "images" / "1.png").read_bytes())
     ingest_all(plan)
-    rejects = dict(zip(*(quarantined(plan.store)[name].to_pylist() for name in ("object_id", "reason")), strict=True))
+    rejects = {row["object_id"]: row["reason"] for row in quarantined(plan.store, {}).to_pylist()}
     assert "copy: its pixels are those of object_id 2 too" in rejects[1]
     assert "copy: its pixels are those of object_id 1 too" in rejects[2]
     assert not plan.store.read_block(0).images[:2].any()

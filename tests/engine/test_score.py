@@ -5,14 +5,16 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 import pytest
-from support import brightness
+from support import brightness, poison, poisoned_store
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import read_part
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import write_targets
+from skymetal.engine.ingest import quarantined
 from skymetal.engine.predict import Predictions
-from skymetal.engine.score import ScorePlan, ScoreSettings, catalogue_rows, finish_score, score_block
+from skymetal.engine.rows import catalogue_rows
+from skymetal.engine.score import ScorePlan, ScoreSettings, finish_score, score_block
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import create_store
 
@@ -45,7 +47,14 @@ def plan(folder: Folder) -> ScorePlan:
         images = np.stack([np.full((8, 8, 3), i - 100, np.uint8) for i in ids.to_pylist()])
         store.write_block(index, images, rows)
     store.finish()
-    return ScorePlan(store=store, targets=targets, parts=folder / "parts", predictor=brightness.ref(), run_digest="run")
+    return ScorePlan(
+        store=store,
+        targets=targets,
+        parts=folder / "parts",
+        predictor=brightness.ref(),
+        usual=brightness.USUAL,
+        run_digest="run",
+    )
 
 
 def score_all(plan: ScorePlan) -> pa.Table:
@@ -74,7 +83,7 @@ def test_a_galaxy_without_a_label_is_the_mean_of_all_members_and_views(plan: Sco
     assert new["oh_std_folds"] == pytest.approx(np.std([0, 0.001, 0.002]), abs=1e-6)
     assert new["oh_std_views"] == pytest.approx(0.00005, abs=1e-6)
     assert not new["is_out_of_fold"]
-    assert new["flags"] == 1
+    assert new["flags"] & 0xFF == 1
 
 
 def test_a_galaxy_with_a_label_is_described_only_by_the_member_that_never_saw_it(plan: ScorePlan) -> None:
@@ -93,12 +102,14 @@ def test_a_galaxys_row_does_not_depend_on_its_neighbours(plan: ScorePlan) -> Non
     unseen = predictor.unseen(block.object_id)
     oh = predictor.predict(block.images, unseen)
     everyone = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
-    together = catalogue_rows(everyone, targets, oh, unseen, predictor)
+    together = catalogue_rows(everyone, targets, oh, unseen, predictor, brightness.USUAL)
     for n in range(4):
         one = slice(n, n + 1)
         only = dataclasses.replace(block, is_stored=np.arange(4) == n)
         alone = Predictions(oh_NMV=oh.oh_NMV[one], ood_NM=oh.ood_NM[one])
-        assert catalogue_rows(only, targets, alone, unseen[one], predictor).equals(together.slice(n, 1))
+        assert catalogue_rows(only, targets, alone, unseen[one], predictor, brightness.USUAL).equals(
+            together.slice(n, 1)
+        )
 
 
 def test_scoring_a_block_twice_gives_the_first_receipt(plan: ScorePlan) -> None:
@@ -115,7 +126,56 @@ def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: Score
     stored = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
     predictions = Predictions(oh_NMV=oh, ood_NM=np.zeros((4, 3), np.float32))
     with pytest.raises(RuntimeError, match="not finite for a galaxy of shard 0"):
-        catalogue_rows(stored, plan.targets.read(0, 4), predictions, unseen, plan.predictor.open())
+        catalogue_rows(stored, plan.targets.read(0, 4), predictions, unseen, plan.predictor.open(), brightness.USUAL)
+
+
+POISONED = {1: poison.KINDS.index(poison.panic), 5: poison.NOT_FINITE, 6: poison.KINDS.index(poison.leave)}
+
+
+def test_a_galaxy_that_cannot_be_predicted_costs_no_other_row_and_is_listed_with_its_reason(folder: Folder) -> None:
+    plan = poisoned_store.make_plan(folder, POISONED, num_galaxies=16, shard_size=8)
+    undisturbed = score_all(dataclasses.replace(plan, parts=folder / "tame", predictor=poison.ref("tame")))
+    table = score_all(plan)
+    assert table.equals(undisturbed.filter(pa.array([row not in POISONED for row in range(16)])))
+    receipt = score_block(plan, 0)
+    assert receipt.num_quarantined == 3
+    assert receipt.rejected == (
+        (10_003, "scoring: Panic: index out of bounds"),
+        (10_015, "scoring: the prediction is not finite"),
+        (10_018, "scoring: SystemExit: 3"),
+    )
+    rejects = quarantined(plan.store, finish_score(plan).rejected).to_pylist()
+    assert rejects[0] == {"object_id": 10_003, "source": "10003.jpg", "reason": "scoring: Panic: index out of bounds"}
+    assert len(rejects) == 3
+    assert not plan.parts.exists("attempts")
+
+
+def test_a_block_that_was_lost_twice_is_scored_apart_with_the_same_bytes(folder: Folder) -> None:
+    plan = poisoned_store.make_plan(folder, {}, num_galaxies=16, shard_size=8)
+    first = score_block(dataclasses.replace(plan, parts=folder / "here"), 0)
+    for name in ("a", "b"):
+        plan.parts.mark(f"attempts/000000-{name}")
+    own = poison.ref(f"wild once={folder}/died")  # would kill this process
+    assert score_block(dataclasses.replace(plan, predictor=own), 0) == first
+    assert folder.exists("died")
+    assert plan.parts.names("attempts/*") == []
+
+
+def test_an_error_that_python_sees_leaves_no_note_and_is_the_blocks_own(folder: Folder) -> None:
+    plan = poisoned_store.make_plan(folder, {}, num_galaxies=16, shard_size=8)
+    (plan.store.folder.path / "images/c/1/0/0/0").write_bytes(b"")
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="`skymetal store repair` makes it again"):
+            score_block(plan, 1)
+    assert plan.parts.names("attempts/*") == []
+
+
+def test_a_pass_that_could_score_no_galaxy_is_an_error(folder: Folder) -> None:
+    plan = poisoned_store.make_plan(folder, dict.fromkeys(range(16), poison.NOT_FINITE), num_galaxies=16, shard_size=8)
+    with pytest.raises(
+        RuntimeError, match=r"not one of 16 galaxies could be scored, as 10000 \(scoring: the prediction"
+    ):
+        score_all(plan)
 
 
 def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(plan: ScorePlan, folder: Folder) -> None:
@@ -132,5 +192,10 @@ def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(pl
 def test_settings_out_of_range_cannot_exist() -> None:
     with pytest.raises(InputError, match="views must be one of 1, 2, 4, 5, 8, got 3"):
         ScoreSettings(views=3)
-    with pytest.raises(InputError, match="batch_size must be 1 to 65536, got 0"):
-        ScoreSettings(batch_size=0)
+    with pytest.raises(InputError, match=r"batch_size must be 0 .* to 65536, got -1"):
+        ScoreSettings(batch_size=-1)
+    with pytest.raises(InputError, match="runtime must be one of auto, torch, torch-bf16, mnn, got 'tensorflow'"):
+        ScoreSettings(runtime="tensorflow")
+    for minutes in (0, float("nan"), 1e9):
+        with pytest.raises(InputError, match=r"block_timeout_min must be 0\.01 to 10080 \(a week\), got"):
+            ScoreSettings(block_timeout_min=minutes)
