@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -93,9 +94,19 @@ class LazyCluster:
             # What a cluster says while it is being closed is no news to the user.
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
             self._client.close()
-            self._cluster.close()
+            _close(self._cluster)
             shutil.rmtree(self._scratch, ignore_errors=True)
         self._config.__exit__(kind, error, trace)
+
+
+def _close(cluster: Any) -> None:
+    """Close the cluster; workers that do not end in time on a busy machine are killed: their work is committed."""
+    try:
+        cluster.close()
+    except TimeoutError:
+        logger.warning("the cluster did not close in time; what is left of it is killed")
+        for process in multiprocessing.active_children():
+            process.kill()
 
 
 @contextmanager
