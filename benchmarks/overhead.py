@@ -31,7 +31,8 @@ import trivial_predictor
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.deploy.cluster import ClusterSettings, LazyCluster
-from skymetal.engine.score import ScorePlan, finish_score, score
+from skymetal.engine.score import finish_score, score
+from skymetal.engine.score_plan import ScorePlan
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import CutoutStore, create_store
 

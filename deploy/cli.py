@@ -20,7 +20,6 @@ from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import say
 from skymetal.deploy.evaluation.beside_paper import PAPER
 from skymetal.deploy.interrupt import heed_interrupts
-from skymetal.deploy.planning import forecast_ingest
 from skymetal.deploy.run import open_run
 
 DEMO = Path(__file__).with_name("demo.toml")
@@ -121,11 +120,17 @@ def select(job: Path | None, assignments: tuple[str, ...], sql: bool) -> None:
 
 
 @main.command()
+@click.option("--probe-seconds", default=30.0, show_default=True, type=click.FloatRange(0.1, 600), help="Of the trial.")
 @_job_options
-def plan(job: Path, assignments: tuple[str, ...]) -> None:
-    """What ingest would do: shards, memory, disk, requests. Exit 1 where it cannot be done."""
+def plan(job: Path, assignments: tuple[str, ...], probe_seconds: float) -> None:
+    """What is next would take. Exit 1 where it cannot be done.
+
+    Of ingest: shards, memory, disk, requests. Over a finished store, with an ensemble, of score: tasks, bytes, memory
+    and time, from a trial on the workers.
+    """
+    planning = import_module("skymetal.deploy.planning")
     with open_run(read_job(job, assignments)) as run:
-        forecast = forecast_ingest(run)
+        forecast = planning.forecast(run, probe_seconds=probe_seconds)
     width = max(map(len, forecast.lines))
     for name, text in forecast.lines.items():
         click.echo(f"{name.ljust(width)}  {text}")

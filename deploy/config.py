@@ -21,7 +21,7 @@ from skymetal.catalogs.publish import CatalogSettings
 from skymetal.catalogs.selection.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
 from skymetal.engine.images import ImageSettings
-from skymetal.engine.score import ScoreSettings
+from skymetal.engine.score_plan import ScoreSettings
 from skymetal.train.evaluation.evaluate import EvaluateSettings
 from skymetal.train.settings import TrainSettings
 

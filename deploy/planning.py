@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 from dataclasses import dataclass
 
 import psutil
+import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.schema import catalogue_schema
+from skymetal.deploy.cluster import has_gpus
 from skymetal.deploy.run import Run
+from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.images import SERVICES
 from skymetal.engine.ingest import make_ingest_plan
+from skymetal.engine.probe import Probe, probe_block
+from skymetal.engine.score_plan import ScorePlan
+from skymetal.engine.store import MANIFEST, STORE, shard_name
+from skymetal.train.card import CARD, describe_ensemble
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +29,12 @@ class Forecast:
 
     lines: dict[str, str]
     obstacle: str = ""
+
+
+def forecast(run: Run, *, probe_seconds: float) -> Forecast:
+    """Say what is next would take: score where there are a finished store and an ensemble, else ingest."""
+    is_score_next = (run.path / STORE / MANIFEST).exists() and (run.ensemble / CARD).exists()
+    return forecast_score(run, probe_seconds=probe_seconds) if is_score_next else forecast_ingest(run)
 
 
 def forecast_ingest(run: Run) -> Forecast:
@@ -45,8 +60,7 @@ def forecast_ingest(run: Run) -> Forecast:
         "disk": f"at most {_size(plan.store_bytes)}, and {_size(plan.free_bytes())} are free",
     }
     if images.source in SERVICES:
-        minutes = num_galaxies / images.requests_per_second / 60
-        wait = f"{minutes / 60:.1f} h" if minutes > 90 else f"{minutes:.1f} min"
+        wait = _time(num_galaxies / images.requests_per_second)
         lines["requests"] = (
             f"{num_galaxies} at {images.requests_per_second:g} a second: {wait}, less where downloads are kept"
         )
@@ -56,6 +70,88 @@ def forecast_ingest(run: Run) -> Forecast:
             f"lower [images] shard_size (now {images.shard_size}) or [cluster] num_workers"
         )
     return Forecast(lines=lines, obstacle=obstacle)
+
+
+def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
+    """Say what score would do, from a trial on every worker. Raises InputError where it could not even begin."""
+    plan = make_score_plan(run, claim=False)
+    plan.check()
+    missing, layout = plan.missing_blocks(), plan.store.layout
+    num_galaxies = sum(stop - start for start, stop in map(layout.rows, missing))
+    lines = {
+        "score": f"{num_galaxies} of {plan.store.num_targets} galaxies in {len(missing)} of {layout.num_blocks} tasks, "
+        f"{plan.predictor.num_views} views, {plan.predictor.runtime}, {plan.predictor.batch_size} images at once",
+    }
+    if not missing:
+        return Forecast(lines=lines)
+    probes = _probe_workers(run, plan, missing, probe_seconds)
+    read = sum(plan.store.folder.size(shard_name(index)) for index in missing)
+    width = sum(_width(field.type) for field in catalogue_schema(num_folds=_num_members(run), has_sky=True).to_arrow())
+    written = num_galaxies * width
+    host = sum(probe.worker_bytes + 2 * layout.shard_bytes for probe in probes)
+    available, free = psutil.virtual_memory().total, psutil.disk_usage(str(run.path)).free
+    seconds = _duration(probes, [stop - start for start, stop in map(layout.rows, missing)])
+    rate = sum(probe.galaxies_per_second for probe in probes)
+    lines |= {
+        "bytes": f"{_size(read)} read; at most {_size(written)} of parts written, and as much again by publish; "
+        f"{_size(free)} are free",
+        "workers": f"{len(probes)}, {rate:.3g} galaxies a second together (a trial of {probe_seconds:g} s)",
+        "host memory": f"at most {_size(host)} of the {_size(available)} here, however many galaxies there are",
+        "time": f"about {_time(seconds)}, {max(p.start_seconds for p in probes):.0f} s of it until all are at work",
+        "cost": f"{len(probes) * seconds / 3600:.3g} {'GPU' if has_gpus(run.job.cluster) else 'core'}-hours",
+    }
+    obstacle = ""
+    if host > available:
+        obstacle = (
+            f"score needs {_size(host)} of memory, {_size(available)} are here; lower [cluster] num_workers "
+            f"(now {len(probes)}) or [score] batch_size (now {plan.predictor.batch_size})"
+        )
+    elif 2 * written > free:
+        obstacle = (
+            f"score and publish write {_size(2 * written)}, {_size(free)} are free; make space, or name another "
+            "[job] run_dir"
+        )
+    return Forecast(lines=lines, obstacle=obstacle)
+
+
+def _probe_workers(run: Run, plan: ScorePlan, missing: list[int], seconds: float) -> list[Probe]:
+    """Try every thread of every worker at the same time, each on another shard."""
+    client = run.cluster.client()
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    slots = [address for address, worker in workers.items() for _ in range(worker["nthreads"])]
+    indices = [missing[number * len(missing) // len(slots)] for number in range(len(slots))]
+    futures = [
+        client.submit(probe_block, plan, index, seconds, workers=[slot], pure=False)
+        for slot, index in zip(slots, indices, strict=True)
+    ]
+    return list(client.gather(futures))
+
+
+def _duration(probes: list[Probe], block_sizes: list[int]) -> float:
+    """Return when the last worker would be done, each taking the next block as soon as it is free."""
+    free_at = [(probe.start_seconds, number) for number, probe in enumerate(probes)]
+    heapq.heapify(free_at)
+    end = 0.0
+    for size in block_sizes:
+        begun, number = heapq.heappop(free_at)
+        done = begun + size / max(probes[number].galaxies_per_second, 1e-9)
+        end = max(end, done)
+        heapq.heappush(free_at, (done, number))
+    return end
+
+
+def _num_members(run: Run) -> int:
+    return describe_ensemble(run.ensemble).num_members
+
+
+def _width(kind: pa.DataType) -> int:
+    return max(int(kind.bit_width) // 8, 1)
+
+
+def _time(seconds: float) -> str:
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
 def _num_tasks_at_once(run: Run) -> int:

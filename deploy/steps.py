@@ -22,14 +22,11 @@ from skymetal.catalogs.selection.select import select as select_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation.of_job import evaluate
-from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.run import Run
+from skymetal.deploy.scoring import make_score_plan, score
 from skymetal.engine.ingest import IngestPlan, make_ingest_plan
 from skymetal.engine.ingest import ingest as ingest_targets
-from skymetal.engine.rows import Usual
-from skymetal.engine.score import ScorePlan, finish_score
-from skymetal.engine.score import score as score_store
 from skymetal.engine.store import STORE, create_store
 from skymetal.engine.summary import count_galaxies
 from skymetal.train.assemble import write_ensemble
@@ -132,56 +129,6 @@ def _train_folds(run: Run, plan: TrainPlan) -> None:
         run.directory.record("train", "epoch", **asdict(report))
         if report.epoch == report.num_epochs:
             say(f"train: fold {report.fold} done, RMSE on its held-out galaxies {report.held_out_rmse:.4f} dex")
-
-
-def make_score_plan(run: Run) -> ScorePlan:
-    """Settle what score would do; refuse an ensemble, store or setting other than those it began with."""
-    card = describe_ensemble(run.ensemble)
-    if not card.labels[0].startswith("oh_"):
-        raise InputError(
-            f"the ensemble in {run.ensemble} predicts {card.labels[0]} first, but a catalogue is of 12+log(O/H): "
-            "train with a label such as oh_p50 in the first place"
-        )
-    predictor = make_predictor(run, card)
-    inputs = {
-        "ensemble": predictor.digest,
-        "store": run.store.digest,
-        "views": predictor.num_views,
-        "batch_size": predictor.batch_size,
-        "runtime": predictor.runtime,
-        "skymetal": skymetal.__version__,
-    }
-    return ScorePlan(
-        store=run.store,
-        targets=run.targets,
-        parts=run.directory.folder / names.PARTS,
-        predictor=predictor,
-        usual=Usual(reference=card.reference, group_id_G=run.targets.read_groups()),
-        run_digest=claim_inputs(run.directory.folder, "score", inputs),
-        block_timeout_s=60 * run.job.score.block_timeout_min,
-    )
-
-
-def score(run: Run) -> None:
-    """Cutout store to parts: one distributed pass."""
-    plan = make_score_plan(run)
-    plan.check()
-    missing = plan.missing_blocks()
-    if missing:
-        total = sum(stop - start for start, stop in map(plan.store.layout.rows, missing))
-        receipts = score_store(plan, run.cluster.client())
-        for _ in track(
-            receipts, title="score", total=total, unit="galaxies", amount=lambda r: r.num_rows + r.num_quarantined
-        ):
-            pass
-    manifest = finish_score(plan)
-    write_quarantine(run)
-    say(
-        f"score: {run.store.num_targets} rows in = {manifest.num_rows} scored "
-        f"+ {manifest.num_quarantined} quarantined, in {len(manifest.receipts)} parts"
-    )
-    if manifest.rejected:
-        say(f"score: {len(manifest.rejected)} of them have an image but no prediction; see {names.QUARANTINE}")
 
 
 def publish(run: Run) -> None:

@@ -18,6 +18,7 @@ from skymetal.catalogs.schema import PERCENTILES
 from skymetal.engine.reference import NUM_STEPS, OH, OOD, Reference
 
 NUM_BINS = 50
+NUM_TENTHS = 10
 _STEP = NUM_STEPS // NUM_BINS
 OUTLIER_DEX = 0.2
 ERROR_EDGES = np.linspace(-1.0, 1.0, 401)
@@ -47,10 +48,14 @@ class PartSummary:
 
 
 def summarise_part(
-    rows: pa.Table, appearance: Mapping[str, NDArray[np.float32]], truth_N: NDArray[np.floating], reference: Reference
+    rows: pa.Table,
+    truth_N: NDArray[np.floating],
+    reference: Reference,
+    appearance_NC: NDArray[np.float32],
 ) -> PartSummary:
-    """Sum up the rows of a part. appearance is the rest of what the reference knows; truth_N is NaN where not known."""
-    columns = {name: rows[name].to_numpy() for name in (OH, OOD)} | dict(appearance)
+    """Sum up the rows of a part. truth_N is NaN where not known; appearance_NC as measure_appearance returns it."""
+    columns = {name: rows[name].to_numpy() for name in (OH, OOD)}
+    columns |= dict(zip(reference.appearance_names, appearance_NC.T, strict=True))
     counts = {}
     for name, quantiles in reference.quantiles.items():
         place_N = np.searchsorted(np.asarray(quantiles[::_STEP]), columns[name], side="left")
@@ -86,11 +91,15 @@ class Accuracy:
 
 @dataclass(frozen=True, kw_only=True)
 class Drift:
-    """How far a column's distribution is from the reference's: Kolmogorov and Smirnov's distance, and the PSI."""
+    """How far a column's distribution is from the reference's: Kolmogorov and Smirnov's distance, and the PSI.
+
+    A PSI above psi_limit is a shift; the limit allows for what few galaxies differ by chance.
+    """
 
     name: str
     ks: float
     psi: float
+    psi_limit: float
 
 
 def measure_accuracy(summary: PartSummary) -> Accuracy | None:
@@ -113,9 +122,11 @@ def measure_accuracy(summary: PartSummary) -> Accuracy | None:
     )
 
 
-def measure_drift(summary: PartSummary) -> tuple[Drift, ...]:
+def measure_drift(summary: PartSummary, reference: Reference) -> tuple[Drift, ...]:
     """Return the drift of every column, the prediction's first."""
-    return tuple(_drift(name, counts) for name, counts in summary.counts.items())
+    by_chance = (NUM_TENTHS - 1) * (1 / max(summary.num_rows, 1) + 1 / max(reference.num_galaxies, 1))
+    limit = SHIFTED_PSI + 2 * by_chance
+    return tuple(_drift(name, counts, limit) for name, counts in summary.counts.items())
 
 
 def reason_to_stop(summary: PartSummary, reference: Reference, *, stop_rmse_ratio: float) -> str:
@@ -130,49 +141,55 @@ def reason_to_stop(summary: PartSummary, reference: Reference, *, stop_rmse_rati
         return ""
     return (
         f"the RMSE on {accuracy.num_known} galaxies of known metallicity is {accuracy.rmse:.3f} dex, but the "
-        f"ensemble's own is {reference.rmse:.3f}: these images are not what it learnt from, or the labels are of other galaxies; "
+        f"ensemble's own is {reference.rmse:.3f}: these images are not what it learnt from, or the labels are of "
+        "other galaxies; "
         f"mend [images] or [targets], or set [score] stop_rmse_ratio (now {stop_rmse_ratio:g}) to 0 to go on"
     )
 
 
-def describe_progress(summary: PartSummary) -> str:
+def describe_progress(summary: PartSummary, reference: Reference) -> str:
     """Return the line beside a progress bar."""
     words = []
     accuracy = measure_accuracy(summary)
     if accuracy is not None:
         words.append(f"RMSE {accuracy.rmse:.3f}, bias {accuracy.bias:+.3f} of {accuracy.num_known} known")
-    words += [f"{drift.name} has shifted (PSI {drift.psi:.2f})" for drift in measure_drift(summary) if is_shift(drift)]
+    words += [
+        f"{drift.name} has shifted (PSI {drift.psi:.2f})"
+        for drift in measure_drift(summary, reference)
+        if is_shift(drift)
+    ]
     return "; ".join(words)
 
 
 def is_shift(drift: Drift) -> bool:
     """Tell whether a column's distribution is not the reference's any more."""
-    return drift.psi > SHIFTED_PSI
+    return drift.psi > drift.psi_limit
 
 
-def to_json(summary: PartSummary) -> dict[str, Any]:
+def to_json(summary: PartSummary, reference: Reference) -> dict[str, Any]:
     """Return accuracy and drift as plain values."""
     accuracy = measure_accuracy(summary)
     return {
         "num_rows": summary.num_rows,
         "accuracy": None if accuracy is None else vars(accuracy),
-        "drift": [vars(drift) for drift in measure_drift(summary)],
+        "drift": [vars(drift) for drift in measure_drift(summary, reference)],
     }
 
 
-def _drift(name: str, counts: NDArray[np.int64]) -> Drift:
+def _drift(name: str, counts: NDArray[np.int64], limit: float) -> Drift:
     """The first and last count are beyond the reference's extremes; they belong to the outermost bins."""
     inside = counts[1:-1].astype(np.float64)
     inside[0] += counts[0]
     inside[-1] += counts[-1]
     total = inside.sum()
     if not total:
-        return Drift(name=name, ks=0.0, psi=0.0)
+        return Drift(name=name, ks=0.0, psi=0.0, psi_limit=limit)
     reached = np.concatenate([[counts[0]], counts[0] + np.cumsum(counts[1:-1])]) / total
     ks = float(np.abs(reached - np.linspace(0, 1, NUM_BINS + 1)).max())
-    tenths = inside.reshape(10, -1).sum(axis=1)
-    share = np.maximum(tenths, 0.5) / total
-    return Drift(name=name, ks=ks, psi=float(((share - 0.1) * np.log(share / 0.1)).sum()))
+    expected = 1 / NUM_TENTHS
+    share = np.maximum(inside.reshape(NUM_TENTHS, -1).sum(axis=1), 0.5) / total
+    psi = float(((share - expected) * np.log(share / expected)).sum())
+    return Drift(name=name, ks=ks, psi=psi, psi_limit=limit)
 
 
 def _median(counts: NDArray[np.int64], edges: NDArray[np.float64]) -> float:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.schema import CALIBRATED, catalogue_schema
 from skymetal.catalogs.selection.rows import GROUP_ID
-from skymetal.engine.appearance import measure_appearance
 from skymetal.engine.predict import Predictions, Predictor
 from skymetal.engine.reference import Reference, flag_strangers
 from skymetal.engine.store import Block
@@ -31,12 +30,12 @@ def catalogue_rows(
     predictions: Predictions,
     unseen_NM: NDArray[np.bool_],
     predictor: Predictor,
-    usual: Usual,
+    flags_N: NDArray[np.int32],
 ) -> pa.Table:
     """Turn predictions into catalogue rows, in the order of the block.
 
     A galaxy with a training label is described by the one member that never saw it, all others by every member.
-    predictions and unseen_NM are of the stored galaxies alone; usual says what is not worth a flag.
+    predictions, unseen_NM and flags_N are of the stored galaxies alone.
     Raises RuntimeError for a prediction that is not finite: no such number may reach a catalogue.
     """
     oh_NMV = predictions.oh_NMV
@@ -59,18 +58,23 @@ def catalogue_rows(
     columns["oh_std_views"] = pa.array(std_views_N)
     columns |= {f"oh_fold{m}": pa.array(oh_NM[:, m], mask=~unseen_NM[:, m]) for m in range(num_members)}
     columns["is_out_of_fold"] = pa.array(count_N < num_members)
-    ood_N = np.nanmean(np.where(unseen_NM, predictions.ood_NM.astype(np.float64), np.nan), axis=1)
-    columns["ood_score"] = pa.array(ood_N)
-    columns["flags"] = pa.array(_flags(block, kept, ood_N, usual))
+    columns["ood_score"] = pa.array(mean_ood(predictions, unseen_NM))
+    columns["flags"] = pa.array(flags_N)
     arrays = [columns[field.name].cast(field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _flags(block: Block, rows: pa.Table, ood_N: NDArray[np.float64], usual: Usual) -> NDArray[np.int32]:
-    """Return what was noted at ingest, and what is unlike the ensemble's own galaxies."""
-    flags_N = block.flags[block.is_stored].copy()
-    appearance_NC = measure_appearance(block.images)[block.is_stored]
-    flags_N |= flag_strangers(usual.reference, appearance_NC, ood_N)
-    if GROUP_ID in rows.column_names:
-        flags_N[np.isin(rows[GROUP_ID].to_numpy(), usual.group_id_G)] |= Flag.NEIGHBOUR
-    return flags_N
+def flag_galaxies(
+    block: Block, targets: pa.Table, ood_N: NDArray[np.float64], appearance_NC: NDArray[np.float32], usual: Usual
+) -> NDArray[np.int32]:
+    """Return the stored galaxies' flags: what was noted at ingest, and what is unlike those the ensemble knows."""
+    flags_N = block.flags[block.is_stored] | flag_strangers(usual.reference, appearance_NC, ood_N)
+    if GROUP_ID in targets.column_names:
+        group_id_N = targets[GROUP_ID].to_numpy()[block.is_stored]
+        flags_N[np.isin(group_id_N, usual.group_id_G)] |= Flag.NEIGHBOUR
+    return np.asarray(flags_N)
+
+
+def mean_ood(predictions: Predictions, unseen_NM: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return how far each galaxy is from what the members that may judge it have learnt from (N,)."""
+    return np.asarray(np.nanmean(np.where(unseen_NM, predictions.ood_NM.astype(np.float64), np.nan), axis=1))

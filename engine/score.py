@@ -4,93 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
-from distributed import Client
+from distributed import Client, get_worker
 from distributed.system import MEMORY_LIMIT
 from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.parts import Manifest, PartReceipt, commit_part, find_receipt, missing_blocks, write_manifest
-from skymetal.catalogs.storage import Folder
-from skymetal.catalogs.targets import TargetList
+from skymetal.catalogs.parts import Manifest, PartReceipt, commit_part, find_receipt, write_manifest
+from skymetal.engine.appearance import measure_appearance
 from skymetal.engine.attempts import MAX_LOST, attempt, forget_all_attempts, forget_attempts
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.careful.client import CarefulLimits
 from skymetal.engine.careful.culprits import predict_carefully
-from skymetal.engine.predict import NUM_VIEWS, RUNTIMES, Predictions, Predictor, PredictorRef
-from skymetal.engine.rows import Usual, catalogue_rows
-from skymetal.engine.store import Block, CutoutStore
+from skymetal.engine.monitor import PartSummary, summarise_part
+from skymetal.engine.predict import Predictions, Predictor
+from skymetal.engine.rows import catalogue_rows, flag_galaxies, mean_ood
+from skymetal.engine.score_plan import ScorePlan
+from skymetal.engine.store import Block
 from skymetal.engine.watchdog import watch
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreSettings:
-    """The job file's ``[score]``.
+class ScoredPart:
+    """A part that is committed: its receipt; what it holds (None where it was there before); who took how long."""
 
-    ensemble is the folder of a trained ensemble; left out, the run trains its own. views is how many of the
-    eight flips and rotations are averaged, batch_size how many images go through the network at once (0: as many as
-    suit the runtime). runtime is what computes: ``auto`` is torch on GPUs, else MNN where it is installed. What takes
-    longer than block_timeout_min, a shard or in the end a galaxy, is taken to hang.
-    """
-
-    ensemble: str = field(default="", metadata={"path": True})
-    views: int = 8
-    batch_size: int = 0
-    runtime: str = "auto"
-    block_timeout_min: float = 30.0
-
-    def __post_init__(self) -> None:
-        if self.views not in NUM_VIEWS:
-            raise InputError(f"[score] views must be one of {', '.join(map(str, NUM_VIEWS))}, got {self.views}")
-        if not 0 <= self.batch_size <= 65536:
-            raise InputError(f"[score] batch_size must be 0 (as suits the runtime) to 65536, got {self.batch_size}")
-        if self.runtime not in RUNTIMES:
-            raise InputError(f"[score] runtime must be one of {', '.join(RUNTIMES)}, got {self.runtime!r}")
-        if not 0.01 <= self.block_timeout_min <= 10080:
-            raise InputError(
-                f"[score] block_timeout_min must be 0.01 to 10080 (a week), got {self.block_timeout_min:g}"
-            )
+    receipt: PartReceipt
+    summary: PartSummary | None = None
+    worker: str = ""
+    seconds: float = 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScorePlan:
-    """All that a worker needs to know to score one shard. run_digest names everything the parts depend on.
-
-    A worker that is longer than block_timeout_s at one shard ends itself.
-    """
-
-    store: CutoutStore
-    targets: TargetList
-    parts: Folder
-    predictor: PredictorRef
-    usual: Usual
-    run_digest: str
-    block_timeout_s: float = 1800.0
-
-    def check(self) -> None:
-        """Raise InputError, before any work, for an ensemble of other images or a store of other targets."""
-        self.predictor.image_spec.refuse_unless_same(
-            self.store.image_spec, ours=f"the ensemble {self.predictor.path}", theirs=f"the store {self.store.folder}"
-        )
-        if self.store.layout.targets_digest != self.targets.digest:
-            raise InputError(
-                f"the store {self.store.folder} was made for another target list than {self.targets.path}; ingest again"
-            )
-
-    def missing_blocks(self) -> list[int]:
-        """Return the shards that have no part yet."""
-        return missing_blocks(self.parts, self.store.num_blocks, run_digest=self.run_digest)
-
-
-def score(plan: ScorePlan, client: Client) -> Iterator[PartReceipt]:
-    """Score every shard that has no part yet, yielding each part's receipt as it is committed."""
+def score(plan: ScorePlan, client: Client) -> Iterator[ScoredPart]:
+    """Score every shard that has no part yet, yielding each part as it is committed."""
     yield from map_over_blocks(partial(score_block, plan), plan.missing_blocks(), client)
 
 
@@ -115,15 +67,16 @@ def finish_score(plan: ScorePlan) -> Manifest:
     return manifest
 
 
-def score_block(plan: ScorePlan, index: int) -> PartReceipt:
+def score_block(plan: ScorePlan, index: int) -> ScoredPart:
     """Score one shard and commit its part; return at once where that was done before.
 
     A galaxy that cannot be predicted is quarantined, whatever it does to the process; all others have the rows that
     they would have without it.
     """
+    begun = time.perf_counter()
     done = find_receipt(plan.parts, index, run_digest=plan.run_digest)
     if done is not None:
-        return done
+        return ScoredPart(receipt=done)
     with attempt(plan.parts, index) as num_lost:
         with watch(plan.block_timeout_s):
             block, targets = _read(plan, index)
@@ -140,8 +93,10 @@ def score_block(plan: ScorePlan, index: int) -> PartReceipt:
         reasons = {int(row): "the prediction is not finite" for row in np.flatnonzero(~is_finite_N)} | reasons
         block, rejected = _reject(block, reasons)
         is_kept_N = ~np.isin(np.arange(len(unseen_NM)), list(reasons))
-        predictions = _select(predictions, is_kept_N)
-        table = catalogue_rows(block, targets, predictions, unseen_NM[is_kept_N], predictor, plan.usual)
+        predictions, unseen_NM = _select(predictions, is_kept_N), unseen_NM[is_kept_N]
+        appearance_NC = measure_appearance(block.images)[block.is_stored]
+        flags_N = flag_galaxies(block, targets, mean_ood(predictions, unseen_NM), appearance_NC, plan.usual)
+        table = catalogue_rows(block, targets, predictions, unseen_NM, predictor, flags_N)
         receipt = commit_part(
             plan.parts,
             index,
@@ -151,7 +106,28 @@ def score_block(plan: ScorePlan, index: int) -> PartReceipt:
             rejected=rejected,
         )
     forget_attempts(plan.parts, index)
-    return receipt
+    truth_N = _truth(plan, targets)[block.is_stored]
+    return ScoredPart(
+        receipt=receipt,
+        summary=summarise_part(table, truth_N, plan.usual.reference, appearance_NC),
+        worker=_worker_name(),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _worker_name() -> str:
+    try:
+        return str(get_worker().address)
+    except ValueError:  # called outside of a worker
+        return ""
+
+
+def _truth(plan: ScorePlan, targets: pa.Table) -> NDArray[np.float64]:
+    """Return what is known of each galaxy's metallicity, by the first column that has it; NaN where none has."""
+    truth_N = np.full(len(targets), np.nan)
+    for name in plan.truths:
+        truth_N = np.where(np.isfinite(truth_N), truth_N, targets[name].cast(pa.float64()).to_numpy())
+    return truth_N
 
 
 def _read(plan: ScorePlan, index: int) -> tuple[Block, pa.Table]:

@@ -20,6 +20,7 @@ from skymetal.engine.reference import OH, OOD, Reference, make_reference
 from skymetal.train.calibration.calibration import Calibration
 from skymetal.train.member import MemberFile
 from skymetal.train.network.inputs import NetworkInput
+from skymetal.train.network.views import HELD_OUT_VIEWS
 from skymetal.train.recipe import Recipe
 
 CARD = "ensemble.toml"
@@ -88,8 +89,11 @@ class EnsembleCard:
         """What its own galaxies are like, each measured by the member that was kept from it."""
         table = self.read_out_of_fold()
         label, names = self.labels[0], (OOD, *appearance_names(self.image_spec.bands))
-        difference_N = table[label].to_numpy().astype(np.float64) - table[f"{label}_true"].to_numpy()
-        columns = {OH: table[label].to_numpy()} | {name: table[name].to_numpy() for name in names}
+        prediction_N, std_views_N = (table[n].to_numpy().astype(np.float64) for n in (label, f"{label}_std_views"))
+        is_own_N = np.ones(table.num_rows, dtype=bool)
+        calibrated = self.calibration.apply(prediction_N, std_views_N, is_own_N, num_views=HELD_OUT_VIEWS)
+        columns = {OH: calibrated["oh_p50"]} | {name: table[name].to_numpy() for name in names}
+        difference_N = columns[OH] - table[f"{label}_true"].to_numpy()
         return make_reference(columns, rmse=float(np.sqrt(np.mean(difference_N**2))))
 
     def _read(self, name: str, sha256: str) -> pa.Table:

@@ -14,7 +14,8 @@ from skymetal.catalogs.targets import write_targets
 from skymetal.engine.ingest import quarantined
 from skymetal.engine.predict import Predictions
 from skymetal.engine.rows import catalogue_rows
-from skymetal.engine.score import ScorePlan, ScoreSettings, finish_score, score_block
+from skymetal.engine.score import finish_score, score_block
+from skymetal.engine.score_plan import ScorePlan, ScoreSettings
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import create_store
 
@@ -102,20 +103,20 @@ def test_a_galaxys_row_does_not_depend_on_its_neighbours(plan: ScorePlan) -> Non
     unseen = predictor.unseen(block.object_id)
     oh = predictor.predict(block.images, unseen)
     everyone = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
-    together = catalogue_rows(everyone, targets, oh, unseen, predictor, brightness.USUAL)
+    together = catalogue_rows(everyone, targets, oh, unseen, predictor, np.zeros(4, np.int32))
     for n in range(4):
         one = slice(n, n + 1)
         only = dataclasses.replace(block, is_stored=np.arange(4) == n)
         alone = Predictions(oh_NMV=oh.oh_NMV[one], ood_NM=oh.ood_NM[one])
-        assert catalogue_rows(only, targets, alone, unseen[one], predictor, brightness.USUAL).equals(
+        assert catalogue_rows(only, targets, alone, unseen[one], predictor, np.zeros(1, np.int32)).equals(
             together.slice(n, 1)
         )
 
 
 def test_scoring_a_block_twice_gives_the_first_receipt(plan: ScorePlan) -> None:
-    first = score_block(plan, 1)
+    first = score_block(plan, 1).receipt
     assert plan.missing_blocks() == [0, 2]
-    assert score_block(plan, 1) == first
+    assert score_block(plan, 1).receipt == first
 
 
 def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: ScorePlan) -> None:
@@ -126,7 +127,9 @@ def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: Score
     stored = dataclasses.replace(block, is_stored=np.ones(4, dtype=bool))
     predictions = Predictions(oh_NMV=oh, ood_NM=np.zeros((4, 3), np.float32))
     with pytest.raises(RuntimeError, match="not finite for a galaxy of shard 0"):
-        catalogue_rows(stored, plan.targets.read(0, 4), predictions, unseen, plan.predictor.open(), brightness.USUAL)
+        catalogue_rows(
+            stored, plan.targets.read(0, 4), predictions, unseen, plan.predictor.open(), np.zeros(4, np.int32)
+        )
 
 
 POISONED = {1: poison.KINDS.index(poison.panic), 5: poison.NOT_FINITE, 6: poison.KINDS.index(poison.leave)}
@@ -137,7 +140,7 @@ def test_a_galaxy_that_cannot_be_predicted_costs_no_other_row_and_is_listed_with
     undisturbed = score_all(dataclasses.replace(plan, parts=folder / "tame", predictor=poison.ref("tame")))
     table = score_all(plan)
     assert table.equals(undisturbed.filter(pa.array([row not in POISONED for row in range(16)])))
-    receipt = score_block(plan, 0)
+    receipt = score_block(plan, 0).receipt
     assert receipt.num_quarantined == 3
     assert receipt.rejected == (
         (10_003, "scoring: Panic: index out of bounds"),
@@ -152,11 +155,11 @@ def test_a_galaxy_that_cannot_be_predicted_costs_no_other_row_and_is_listed_with
 
 def test_a_block_that_was_lost_twice_is_scored_apart_with_the_same_bytes(folder: Folder) -> None:
     plan = poisoned_store.make_plan(folder, {}, num_galaxies=16, shard_size=8)
-    first = score_block(dataclasses.replace(plan, parts=folder / "here"), 0)
+    first = score_block(dataclasses.replace(plan, parts=folder / "here"), 0).receipt
     for name in ("a", "b"):
         plan.parts.mark(f"attempts/000000-{name}")
     own = poison.ref(f"wild once={folder}/died")  # would kill this process
-    assert score_block(dataclasses.replace(plan, predictor=own), 0) == first
+    assert score_block(dataclasses.replace(plan, predictor=own), 0).receipt == first
     assert folder.exists("died")
     assert plan.parts.names("attempts/*") == []
 

@@ -10,7 +10,7 @@ from support import brightness, poison
 
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import write_targets
-from skymetal.engine.score import ScorePlan
+from skymetal.engine.score_plan import ScorePlan
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import create_store
 

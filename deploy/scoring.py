@@ -1,0 +1,142 @@
+"""The score step: what it would do, and doing it, with an eye on whether it goes well."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+
+import skymetal
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.inputs import claim_inputs
+from skymetal.catalogs.storage import digest
+from skymetal.deploy import run_directory as names
+from skymetal.deploy.console import say, track
+from skymetal.deploy.predictor import make_predictor
+from skymetal.deploy.quarantine import write_quarantine
+from skymetal.deploy.run import Run
+from skymetal.engine.monitor import (
+    PartSummary,
+    describe_progress,
+    is_shift,
+    measure_accuracy,
+    measure_drift,
+    reason_to_stop,
+    to_json,
+)
+from skymetal.engine.reference import Reference
+from skymetal.engine.rows import Usual
+from skymetal.engine.score import ScoredPart, finish_score
+from skymetal.engine.score import score as score_store
+from skymetal.engine.score_plan import ScorePlan
+from skymetal.train.card import describe_ensemble
+from skymetal.train.evaluation.evaluate import TRUTH
+
+MONITOR = "score.json"
+
+
+def make_score_plan(run: Run, *, claim: bool = True) -> ScorePlan:
+    """Settle what score would do; refuse an ensemble, store or setting other than those it began with.
+
+    Without claim nothing is recorded: for those who only ask.
+    """
+    card = describe_ensemble(run.ensemble)
+    if not card.labels[0].startswith("oh_"):
+        raise InputError(
+            f"the ensemble in {run.ensemble} predicts {card.labels[0]} first, but a catalogue is of 12+log(O/H): "
+            "train with a label such as oh_p50 in the first place"
+        )
+    predictor, targets, store = make_predictor(run, card), run.targets, run.store
+    inputs = {
+        "ensemble": predictor.digest,
+        "store": store.digest,
+        "views": predictor.num_views,
+        "batch_size": predictor.batch_size,
+        "runtime": predictor.runtime,
+        "skymetal": skymetal.__version__,
+    }
+    record = json.dumps(inputs, sort_keys=True, indent=1).encode()
+    return ScorePlan(
+        store=store,
+        targets=targets,
+        parts=run.directory.folder / names.PARTS,
+        predictor=predictor,
+        usual=Usual(reference=card.reference, group_id_G=targets.read_groups()),
+        run_digest=claim_inputs(run.directory.folder, "score", inputs) if claim else digest(record),
+        block_timeout_s=60 * run.job.score.block_timeout_min,
+        truths=tuple(name for name in (TRUTH, card.labels[0]) if name in targets.column_names),
+    )
+
+
+def score(run: Run) -> None:
+    """Cutout store to parts: one distributed pass."""
+    plan = make_score_plan(run)
+    plan.check()
+    missing = plan.missing_blocks()
+    if missing:
+        _score(run, plan, missing)
+    manifest = finish_score(plan)
+    write_quarantine(run)
+    say(
+        f"score: {run.store.num_targets} rows in = {manifest.num_rows} scored "
+        f"+ {manifest.num_quarantined} quarantined, in {len(manifest.receipts)} parts"
+    )
+    if manifest.rejected:
+        say(f"score: {len(manifest.rejected)} of them have an image but no prediction; see {names.QUARANTINE}")
+
+
+def _score(run: Run, plan: ScorePlan, missing: list[int]) -> None:
+    """Score what is missing. Raises RuntimeError where what comes is far from what is known: the rest is not scored."""
+    total = sum(stop - start for start, stop in map(plan.store.layout.rows, missing))
+    done: list[PartSummary] = []
+    reference = plan.usual.reference
+    speeds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def amount(part: ScoredPart) -> int:
+        return part.receipt.num_rows + part.receipt.num_quarantined
+
+    def note(part: ScoredPart) -> str:
+        return "; ".join(
+            filter(None, [describe_progress(done[0], reference) if done else "", _describe_speeds(speeds)])
+        )
+
+    parts = score_store(plan, run.cluster.client())
+    for part in track(parts, title="score", total=total, unit="galaxies", amount=amount, note=note):
+        if part.summary is None:
+            continue
+        done[:] = [done[0] + part.summary if done else part.summary]
+        speeds[part.worker][0] += amount(part)
+        speeds[part.worker][1] += part.seconds
+        reason = reason_to_stop(done[0], reference, stop_rmse_ratio=run.job.score.stop_rmse_ratio)
+        if reason:
+            raise RuntimeError(f"score is stopped after {done[0].num_rows} galaxies: {reason}. What is done is kept")
+    if done:
+        _tell(run, done[0], reference, speeds)
+
+
+def _describe_speeds(speeds: dict[str, list[float]]) -> str:
+    rates = [number / seconds for number, seconds in speeds.values() if seconds]
+    if not rates:
+        return ""
+    low, high = f"{min(rates):.3g}", f"{max(rates):.3g}"
+    return f"{len(rates)} workers, {low if low == high else f'{low} to {high}'} galaxies a second each"
+
+
+def _tell(run: Run, summary: PartSummary, reference: Reference, speeds: dict[str, list[float]]) -> None:
+    """Say and record how the pass went; of those galaxies that this command scored."""
+    numbers = to_json(summary, reference)
+    run.directory.folder.write(MONITOR, json.dumps(numbers, sort_keys=True, indent=1).encode())
+    rates = {worker: round(number / seconds, 3) for worker, (number, seconds) in speeds.items() if seconds}
+    run.directory.record("score", "scored", galaxies_per_second=rates, **numbers)
+    accuracy = measure_accuracy(summary)
+    if accuracy is not None:
+        say(
+            f"score: of {accuracy.num_known} galaxies with known metallicity: RMSE {accuracy.rmse:.4f} dex, "
+            f"NMAD {accuracy.nmad:.3f}, median bias {accuracy.bias:+.3f}, {100 * accuracy.coverage_68:.1f} % "
+            f"in the 68 % interval, {100 * accuracy.coverage_95:.1f} % in the 95 % interval"
+        )
+    for drift in measure_drift(summary, reference):
+        if is_shift(drift):
+            say(
+                f"score: {drift.name} is distributed otherwise than among the galaxies the ensemble learnt from "
+                f"(PSI {drift.psi:.2f}, KS {drift.ks:.2f})"
+            )
