@@ -173,7 +173,7 @@ def read_part(folder: Folder, receipt: PartReceipt) -> pa.Table:
 
 
 def write_manifest(folder: Folder, num_blocks: int, *, run_digest: str) -> Manifest:
-    """Sum the receipts into a manifest, and delete files that no receipt names.
+    """Sum the receipts into a manifest; delete files that no receipt names and those that a killed worker left half.
 
     Raises RuntimeError when blocks are missing. A lost manifest is made again by the same call.
     """
@@ -206,3 +206,4 @@ def _delete_debris(folder: Folder, receipts: Iterable[PartReceipt]) -> None:
     for name in folder.names("part-*.parquet"):
         if name not in kept:
             folder.remove(name)
+    folder.sweep()

@@ -1,0 +1,23 @@
+"""A driver to be killed: scores a pickled plan on a cluster of its own. ``python drive.py PLAN SCRATCH``"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.engine.score import finish_score, score
+from skymetal.engine.score_plan import ScorePlan
+
+
+def main() -> None:
+    plan: ScorePlan = pickle.loads(Path(sys.argv[1]).read_bytes())  # noqa: S301 (the test's own)
+    with LazyCluster(ClusterSettings(kind="local-cpu", num_workers=2), scratch=Path(sys.argv[2])) as cluster:
+        for _ in score(plan, cluster.client()):
+            pass
+    finish_score(plan)
+
+
+if __name__ == "__main__":
+    main()
