@@ -144,7 +144,7 @@ def test_twenty_killed_workers_change_no_byte(undisturbed: ScorePlan, tmp_path: 
 
     def kill() -> None:
         while len(killed) < 20:
-            time.sleep(chance.uniform(0, 2))
+            time.sleep(chance.uniform(0, 1.5))
             if at_hand := workers(psutil.Process()):  # some of them only just starting
                 victim = chance.choice(at_hand)
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -167,7 +167,7 @@ def test_a_worker_frozen_until_it_is_given_up_and_woken_changes_no_byte(undistur
     def freeze(pid: int) -> None:
         wait_until(lambda: num_done(plan) >= 8)
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(8)
+        time.sleep(7)
         frozen.append(num_done(plan))
         with contextlib.suppress(ProcessLookupError):  # Dask may have ended it by now
             os.kill(pid, signal.SIGCONT)
