@@ -141,6 +141,18 @@ def plan(job: Path, assignments: tuple[str, ...], probe_seconds: float) -> None:
 _add_step("ingest", "Images to cutout store.")
 _add_step("train", "Five folds to an ensemble, with its out-of-fold table and calibration.")
 _add_step("score", "Cutout store to parts, one task a shard. Always resumes.")
+
+
+@main.command()
+@click.option("--shards", default=3, show_default=True, type=click.IntRange(0), help="How many to score again.")
+@_job_options
+def verify(job: Path, assignments: tuple[str, ...], shards: int) -> None:
+    """A finished pass, proved: every part against its receipt, and shards drawn at random scored again."""
+    scoring = import_module("skymetal.deploy.scoring")
+    with open_run(read_job(job, assignments)) as run:
+        scoring.verify(run, num_shards=shards)
+
+
 _add_step("publish", "Parts to catalogue.")
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import partial
+
+import numpy as np
 
 import skymetal
 from skymetal.catalogs.errors import InputError
@@ -14,6 +17,7 @@ from skymetal.deploy.console import say, track
 from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.run import Run
+from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.monitor import (
     PartSummary,
     describe_progress,
@@ -24,6 +28,7 @@ from skymetal.engine.monitor import (
     to_json,
 )
 from skymetal.engine.reference import Reference
+from skymetal.engine.reproduce import check_part, score_again
 from skymetal.engine.rows import Usual
 from skymetal.engine.score import ScoredPart, finish_score
 from skymetal.engine.score import score as score_store
@@ -140,3 +145,32 @@ def _tell(run: Run, summary: PartSummary, reference: Reference, speeds: dict[str
                 f"score: {drift.name} is distributed otherwise than among the galaxies the ensemble learnt from "
                 f"(PSI {drift.psi:.2f}, KS {drift.ks:.2f})"
             )
+
+
+def verify(run: Run, *, num_shards: int) -> None:
+    """Check every digest a finished pass rests on, and score some of its shards again.
+
+    Raises RuntimeError, after all have been looked at, where anything is not what it should be.
+    """
+    plan = make_score_plan(run, claim=False)
+    plan.check()
+    num_blocks = plan.store.num_blocks
+    sample = np.random.default_rng().choice(num_blocks, size=min(num_shards, num_blocks), replace=False)
+    problems: list[str] = []
+    looked = map_over_blocks(partial(check_part, plan), range(num_blocks), run.cluster.client())
+    for check in track(looked, title="verify parts", total=num_blocks, unit="parts", amount=lambda _: 1):
+        problems += [check.problem] if check.problem else []
+    again = map_over_blocks(partial(score_again, plan), sorted(sample.tolist()), run.cluster.client())
+    num_rows, difference = 0, 0.0
+    for check in track(again, title="verify: scored again", total=len(sample), unit="shards", amount=lambda _: 1):
+        problems += [check.problem] if check.problem and check.problem not in problems else []
+        num_rows, difference = num_rows + check.num_rows_made_again, max(difference, check.difference)
+    for problem in problems:
+        say(f"verify: {problem}")
+    if problems:
+        raise RuntimeError(f"{len(problems)} of {num_blocks} parts are not what they should be, see above")
+    same = "to the last bit" if difference == 0 else f"within {difference:.1g} dex"
+    say(
+        f"verify: {num_blocks} parts are what their receipts say; {num_rows} rows of {len(sample)} shards drawn at "
+        f"random were scored again and are the same {same}"
+    )

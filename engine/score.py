@@ -78,40 +78,55 @@ def score_block(plan: ScorePlan, index: int) -> ScoredPart:
     if done is not None:
         return ScoredPart(receipt=done)
     with attempt(plan.parts, index) as num_lost:
-        with watch(plan.block_timeout_s):
-            block, targets = _read(plan, index)
-            predictor = plan.predictor.open()
-            unseen_NM = predictor.unseen(block.object_id[block.is_stored])
-            is_suspect = num_lost >= MAX_LOST
-            predictions = None if is_suspect else _predict(predictor, block.images[block.is_stored], unseen_NM)
-        reasons: dict[int, str] = {}
-        if predictions is None:
-            limits = CarefulLimits(seconds=plan.block_timeout_s, memory_bytes=MEMORY_LIMIT)
-            images_NHWC = block.images[block.is_stored]
-            predictions, reasons = predict_carefully(plan.predictor, images_NHWC, unseen_NM, limits)
-        is_finite_N = (np.isfinite(predictions.oh_NMV) | ~unseen_NM[:, :, None]).all(axis=(1, 2))
-        reasons = {int(row): "the prediction is not finite" for row in np.flatnonzero(~is_finite_N)} | reasons
-        block, rejected = _reject(block, reasons)
-        is_kept_N = ~np.isin(np.arange(len(unseen_NM)), list(reasons))
-        predictions, unseen_NM = _select(predictions, is_kept_N), unseen_NM[is_kept_N]
-        appearance_NC = measure_appearance(block.images)[block.is_stored]
-        flags_N = flag_galaxies(block, targets, mean_ood(predictions, unseen_NM), appearance_NC, plan.usual)
-        table = catalogue_rows(block, targets, predictions, unseen_NM, predictor, flags_N)
+        made = make_rows(plan, index, is_suspect=num_lost >= MAX_LOST)
         receipt = commit_part(
             plan.parts,
             index,
-            table,
-            num_quarantined=int(np.count_nonzero(~block.is_stored)),
+            made.table,
+            num_quarantined=made.num_quarantined,
             run_digest=plan.run_digest,
-            rejected=rejected,
+            rejected=made.rejected,
         )
     forget_attempts(plan.parts, index)
-    truth_N = _truth(plan, targets)[block.is_stored]
-    return ScoredPart(
-        receipt=receipt,
-        summary=summarise_part(table, truth_N, plan.usual.reference, appearance_NC),
-        worker=_worker_name(),
-        seconds=time.perf_counter() - begun,
+    summary = summarise_part(made.table, made.truth_N, plan.usual.reference, made.appearance_NC)
+    return ScoredPart(receipt=receipt, summary=summary, worker=_worker_name(), seconds=time.perf_counter() - begun)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeRows:
+    """A shard's rows of the catalogue, who was rejected and why, and what was seen on the way."""
+
+    table: pa.Table
+    num_quarantined: int
+    rejected: list[tuple[int, str]]
+    truth_N: NDArray[np.float64]
+    appearance_NC: NDArray[np.float32]
+
+
+def make_rows(plan: ScorePlan, index: int, *, is_suspect: bool = False) -> MadeRows:
+    """Score one shard and commit nothing. One that is_suspect is scored in a process of its own from the start."""
+    with watch(plan.block_timeout_s):
+        block, targets = _read(plan, index)
+        predictor = plan.predictor.open()
+        unseen_NM = predictor.unseen(block.object_id[block.is_stored])
+        predictions = None if is_suspect else _predict(predictor, block.images[block.is_stored], unseen_NM)
+    reasons: dict[int, str] = {}
+    if predictions is None:
+        limits = CarefulLimits(seconds=plan.block_timeout_s, memory_bytes=MEMORY_LIMIT)
+        predictions, reasons = predict_carefully(plan.predictor, block.images[block.is_stored], unseen_NM, limits)
+    is_finite_N = (np.isfinite(predictions.oh_NMV) | ~unseen_NM[:, :, None]).all(axis=(1, 2))
+    reasons = {int(row): "the prediction is not finite" for row in np.flatnonzero(~is_finite_N)} | reasons
+    block, rejected = _reject(block, reasons)
+    is_kept_N = ~np.isin(np.arange(len(unseen_NM)), list(reasons))
+    predictions, unseen_NM = _select(predictions, is_kept_N), unseen_NM[is_kept_N]
+    appearance_NC = measure_appearance(block.images)[block.is_stored]
+    flags_N = flag_galaxies(block, targets, mean_ood(predictions, unseen_NM), appearance_NC, plan.usual)
+    return MadeRows(
+        table=catalogue_rows(block, targets, predictions, unseen_NM, predictor, flags_N),
+        num_quarantined=int(np.count_nonzero(~block.is_stored)),
+        rejected=rejected,
+        truth_N=_truth(plan, targets)[block.is_stored],
+        appearance_NC=appearance_NC,
     )
 
 

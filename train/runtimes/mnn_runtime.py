@@ -1,13 +1,15 @@
 """The network as MNN runs it: on a CPU twice as fast as torch, by Winograd's convolutions, in full precision.
 
 MNN's converter is called directly: the Python module around it (``MNN.tools``) installs packages and reports to its
-makers when it is imported.
+makers when it is imported. It runs in a process and a folder of its own: it keeps the weights in a file of a fixed name
+in the working directory meanwhile, and two at once would read each other's.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +26,14 @@ from torch import Tensor
 from skymetal.catalogs.errors import InputError
 from skymetal.train.network.network import MetallicityNet
 from skymetal.train.runtimes.onnx_graph import FEATURES, IMAGES, LABELS, to_onnx
+from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
+MAX_DIFFERENCE = 1e-3
+_SOURCE, _CONVERTED = "member.onnx", "member.mnn"
+_CONVERT = (
+    f"import _tools; _tools.mnnconvert(['', '-f', 'ONNX', '--modelFile', '{_SOURCE}', '--MNNModel', '{_CONVERTED}', "
+    "'--bizCode', 'MNN'])"
+)
 REMEDY = "pip install 'skymetal[cpu]', or set [score] runtime = 'torch'"
 
 
@@ -46,33 +55,46 @@ class MnnRuntime:
     def run(self, images_NCHW: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return (B, K) standardised labels and (B, F) features."""
         if self._network is not None:
-            self._shape = tuple(images_NCHW.shape)
-            self._module, self._network = _load(self._network, self._shape), None
+            self._start(self._network, tuple(images_NCHW.shape))
         if tuple(images_NCHW.shape) != self._shape:
             raise ValueError(f"this runtime was started for images {self._shape}, got {tuple(images_NCHW.shape)}")
-        images = np.ascontiguousarray(images_NCHW.numpy())
+        return self._compute(np.ascontiguousarray(images_NCHW.numpy()))
+
+    def _start(self, network: MetallicityNet, shape: tuple[int, ...]) -> None:
+        """Load the network, and prove on some images that it computes what torch does."""
+        self._shape, self._module, self._network = shape, _load(network, shape), None
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        for mine, wanted in zip(self._compute(noise.numpy()), TorchRuntime(network).run(noise), strict=True):
+            difference, scale = float(np.abs(mine - wanted).max()), float(np.abs(wanted).max())
+            if not difference <= MAX_DIFFERENCE * max(scale, 1.0):
+                raise RuntimeError(
+                    f"MNN computes other numbers than torch (by {difference:.2g} of {scale:.2g}); {REMEDY}"
+                )
+
+    def _compute(self, images_NCHW: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         from MNN import expr  # the extra `cpu`; loaded, silently, with the network
 
-        labels, features = self._module.onForward([expr.const(images, list(self._shape), expr.NCHW)])
+        labels, features = self._module.onForward([expr.const(images_NCHW, list(self._shape), expr.NCHW)])
         # What MNN returns is a view of memory that its next call overwrites.
         return np.array(labels.read(), copy=True), np.array(features.read(), copy=True)
 
 
 def _load(network: MetallicityNet, shape: tuple[int, ...]) -> Any:
-    with _silence():
-        import _tools  # the extra `cpu`: MNN's converter
-        import onnx
-        from MNN import nn
+    import onnx  # the extra `cpu`
 
-        graph = to_onnx(network, num_images=shape[0], num_bands=shape[1], size_pix=shape[2])
-        with tempfile.TemporaryDirectory(prefix="skymetal-mnn-") as folder:
-            source, converted = Path(folder) / "member.onnx", Path(folder) / "member.mnn"
-            onnx.save(graph, source)
-            arguments = {"-f": "ONNX", "--modelFile": str(source), "--MNNModel": str(converted), "--bizCode": "MNN"}
-            _tools.mnnconvert(["", *(word for pair in arguments.items() for word in pair)])
-            if not converted.exists():
-                raise RuntimeError(f"MNN could not read the network; {REMEDY}")
-            config = {"backend": "CPU", "precision": "high", "numThread": torch.get_num_threads()}
+    graph = to_onnx(network, num_images=shape[0], num_bands=shape[1], size_pix=shape[2])
+    with tempfile.TemporaryDirectory(prefix="skymetal-mnn-") as folder:
+        onnx.save(graph, Path(folder) / _SOURCE)
+        result = subprocess.run(
+            [sys.executable, "-P", "-c", _CONVERT], cwd=folder, capture_output=True, timeout=600, check=False
+        )
+        converted = Path(folder) / _CONVERTED
+        if result.returncode or not converted.exists():
+            raise RuntimeError(f"MNN could not read the network (exit code {result.returncode}); {REMEDY}")
+        config = {"backend": "CPU", "precision": "high", "numThread": torch.get_num_threads()}
+        with _silence():
+            from MNN import nn
+
             manager = nn.create_runtime_manager((config,))
             return nn.load_module_from_file(str(converted), [IMAGES], [LABELS, FEATURES], runtime_manager=manager)
 

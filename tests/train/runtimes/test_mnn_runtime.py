@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +28,37 @@ def test_it_computes_what_torch_computes_and_prints_nothing(capfd: pytest.Captur
     assert np.abs(features - mnn_features).max() < 1e-4 * np.abs(features).max()
     assert np.ptp(labels) > 0.1
     assert capfd.readouterr() == ("", "")
+
+
+def test_processes_that_start_at_once_do_not_read_each_others_weights(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np, torch; from support.seen_network import seen_network;"
+        "from skymetal.train.member import fold_batch_norm; from skymetal.train.runtimes.mnn_runtime import MnnRuntime;"
+        "network = seen_network(); torch.nn.init.normal_(network.conv1.weight, std=SEED);"
+        "MnnRuntime(fold_batch_norm(network)).run(torch.zeros(2, 3, 32, 32)); print('the same')"
+    )
+    environment = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code.replace("SEED", f"0.{seed}")], cwd=tmp_path, env=environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for seed in (1, 2, 3)
+    ]  # fmt: skip
+    for process in processes:
+        out, errors = process.communicate(timeout=100)
+        assert out == "the same\n", errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_runtime_that_computes_other_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = fold_batch_norm(seen_network())
+    other = fold_batch_norm(seen_network())
+    torch.nn.init.normal_(other.conv1.weight)
+    load = mnn_runtime._load
+    monkeypatch.setattr(mnn_runtime, "_load", lambda _, shape: load(other, shape))
+    with pytest.raises(RuntimeError, match="MNN computes other numbers than torch"):
+        MnnRuntime(network).run(torch.zeros(2, 3, 32, 32))
 
 
 def test_the_first_call_fixes_the_shape() -> None:
