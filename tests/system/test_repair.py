@@ -31,6 +31,14 @@ def halve_the_version(run: Path) -> None:
     cut(run, "versions/*/dataset/**/part-000003.parquet")
 
 
+def lose_its_worker_twice(run: Path) -> None:
+    """A part is lost, and its block looks as if two workers had died of it: it is made in a process of its own."""
+    lose(run, "parts/part-000003-*")
+    (run / "parts" / "attempts").mkdir()
+    for name in ("a", "b"):
+        (run / "parts" / "attempts" / f"000003-{name}").touch()
+
+
 LOSSES: dict[str, Callable[[Path], None]] = {
     "something of every step": lambda run: lose(
         run,
@@ -53,6 +61,7 @@ LOSSES: dict[str, Callable[[Path], None]] = {
         "versions/*",
     ),
     "half of two files of the version": halve_the_version,
+    "a part, and its worker twice": lose_its_worker_twice,
 }
 
 
