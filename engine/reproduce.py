@@ -51,7 +51,7 @@ def score_again(plan: ScorePlan, index: int) -> Check:
     if receipt is None:
         return checked
     try:
-        made = make_rows(plan, index)
+        made = make_rows(plan, index, is_suspect=bool(receipt.rejected))  # what it could not bear, no worker should
     except (RuntimeError, OSError, ValueError) as error:
         return Check(index=index, problem=first_line(error))
     if digest(encode_parquet(made.table)) == receipt.digest:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from support import poison
 from support.poisoned_store import make_plan
 
 from skymetal.catalogs.parts import commit_part, find_receipt, read_part
@@ -85,3 +86,12 @@ def test_a_damaged_shard_is_named_by_the_store(plan: ScorePlan) -> None:
     path = plan.store.folder.path / "images/c/0/0/0/0"
     path.write_bytes(path.read_bytes()[:-9])
     assert "is missing or damaged" in score_again(plan, 0).problem
+
+
+def test_a_galaxy_that_kills_is_let_near_no_worker_again(folder: Folder) -> None:
+    plan = make_plan(folder, {3: poison.KINDS.index(poison.crash)}, num_galaxies=10, shard_size=10)
+    for name in ("a", "b"):
+        plan.parts.mark(f"attempts/000000-{name}")
+    assert score_block(plan, 0).receipt.rejected == ((10_009, "scoring: the process was killed by signal 11"),)
+    again = score_again(plan, 0)
+    assert (again.problem, again.num_rows_made_again, again.difference) == ("", 9, 0.0)
