@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = ("auto", "local-cpu", "local-cuda")
 NUM_STARTS = 3
+CLOSE_SECONDS = 30.0
 _LOOPBACK = "127.0.0.1:0"
 
 DASK_CONFIG = {
@@ -100,9 +101,13 @@ class LazyCluster:
 
 
 def _close(cluster: Any) -> None:
-    """Close the cluster; workers that do not end in time on a busy machine are killed: their work is committed."""
+    """Close the cluster; what does not end in time is killed: its work is committed.
+
+    On a busy machine workers are slow to end; and a nanny whose worker was killed while it started, and once more as
+    it started again, never ends by itself.
+    """
     try:
-        cluster.close()
+        cluster.close(timeout=CLOSE_SECONDS)
     except TimeoutError:
         logger.warning("the cluster did not close in time; what is left of it is killed")
         for process in multiprocessing.active_children():
