@@ -61,9 +61,17 @@ SKY = (
     Column(name="_healpix_29", type=pa.int64(), ucd="pos.healpix", description="HEALPix index, nested, order 29"),
 )
 
+EMBEDDING_SIZE = 512
+EMBEDDING = Column(
+    name="embedding",
+    type=pa.list_(pa.float16(), EMBEDDING_SIZE),
+    ucd="meta.code",
+    description="what the first member's last hidden layer makes of the image: for finding galaxies that look alike",
+)
 
-def catalogue_schema(*, num_folds: int, has_sky: bool) -> Schema:
-    """Return the catalogue's schema for an ensemble of ``num_folds`` members.
+
+def catalogue_schema(*, num_folds: int, has_sky: bool, embeddings: bool = False) -> Schema:
+    """Return the catalogue's schema for an ensemble of ``num_folds`` members, with embeddings or without.
 
     Without sky positions the columns ra, dec and _healpix_29 are absent, not null.
     """
@@ -129,4 +137,6 @@ def catalogue_schema(*, num_folds: int, has_sky: bool) -> Schema:
             name="flags", type=pa.int32(), ucd="meta.code.qual", description=f"bit mask, 0 is clean; {describe_flags()}"
         ),
     )
-    return Schema(columns=(OBJECT_ID, *(SKY if has_sky else ()), *percentiles, unshrunk, *spreads, *members, *status))
+    extra = (EMBEDDING,) if embeddings else ()
+    sky = SKY if has_sky else ()
+    return Schema(columns=(OBJECT_ID, *sky, *percentiles, unshrunk, *spreads, *members, *status, *extra))

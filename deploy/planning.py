@@ -86,7 +86,8 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
         return Forecast(lines=lines)
     probes = _probe_workers(run, plan, missing, probe_seconds)
     read = sum(plan.store.folder.size(shard_name(index)) for index in missing)
-    width = sum(_width(field.type) for field in catalogue_schema(num_folds=_num_members(run), has_sky=True).to_arrow())
+    schema = catalogue_schema(num_folds=_num_members(run), has_sky=True, embeddings=run.job.score.embeddings)
+    width = sum(_width(column.type) for column in schema)
     written = num_galaxies * width
     host = sum(probe.worker_bytes + 2 * layout.shard_bytes for probe in probes)
     available, free = psutil.virtual_memory().total, psutil.disk_usage(str(run.path)).free
@@ -145,6 +146,8 @@ def _num_members(run: Run) -> int:
 
 
 def _width(kind: pa.DataType) -> int:
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size) * _width(kind.value_type)
     return max(int(kind.bit_width) // 8, 1)
 
 

@@ -23,6 +23,7 @@ def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
         num_views=settings.views,
         batch_size=settings.batch_size or BATCH_SIZES["mnn" if runtime == "mnn" else "cuda" if on_gpus else "torch"],
         runtime=runtime,
+        embeddings=settings.embeddings,
     )
 
 

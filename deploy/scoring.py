@@ -57,6 +57,7 @@ def make_score_plan(run: Run, *, claim: bool = True) -> ScorePlan:
         "views": predictor.num_views,
         "batch_size": predictor.batch_size,
         "runtime": predictor.runtime,
+        "embeddings": predictor.embeddings,
         "skymetal": skymetal.__version__,
     }
     record = json.dumps(inputs, sort_keys=True, indent=1).encode()

@@ -145,7 +145,9 @@ def publish(run: Run) -> None:
     progress = publish_parts(
         parts=parts,
         manifest=manifest,
-        schema=catalogue_schema(num_folds=card.num_members, has_sky=run.targets.has_sky).to_arrow(),
+        schema=catalogue_schema(
+            num_folds=card.num_members, has_sky=run.targets.has_sky, embeddings=run.job.score.embeddings
+        ).to_arrow(),
         run_dir=run.directory.folder,
         settings=run.job.catalog,
         provenance={

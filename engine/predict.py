@@ -70,6 +70,7 @@ class PredictorRef:
     num_views: int
     batch_size: int
     runtime: str
+    embeddings: bool = False
 
     def open(self) -> Predictor:
         """Return the predictor, loaded once a process."""
@@ -82,6 +83,7 @@ class PredictorRef:
                     num_views=self.num_views,
                     batch_size=self.batch_size,
                     runtime=self.runtime,
+                    embeddings=self.embeddings,
                 )
             return _loaded[self]
 

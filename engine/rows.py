@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from skymetal.catalogs.flags import Flag
-from skymetal.catalogs.schema import CALIBRATED, catalogue_schema
+from skymetal.catalogs.schema import CALIBRATED, EMBEDDING_SIZE, catalogue_schema
 from skymetal.catalogs.selection.rows import GROUP_ID
 from skymetal.engine.predict import Predictions, Predictor
 from skymetal.engine.reference import Reference, flag_strangers
@@ -49,7 +49,9 @@ def catalogue_rows(
     std_folds_N = np.sqrt(np.nansum((oh_NM - oh_N[:, None]) ** 2, axis=1) / count_N)
     std_views_N = np.sqrt(np.nansum(var_NM, axis=1) / count_N)
 
-    schema = catalogue_schema(num_folds=num_members, has_sky="_healpix_29" in targets.column_names).to_arrow()
+    embedding_NF = predictions.embedding_NF
+    has_sky = "_healpix_29" in targets.column_names
+    schema = catalogue_schema(num_folds=num_members, has_sky=has_sky, embeddings=embedding_NF is not None).to_arrow()
     kept = targets.filter(pa.array(block.is_stored)).combine_chunks()
     columns: dict[str, pa.Array] = {name: kept[name] for name in kept.column_names if name in schema.names}
     calibrated = predictor.calibrate(oh_N, std_views_N, count_N < num_members)
@@ -60,6 +62,8 @@ def catalogue_rows(
     columns["is_out_of_fold"] = pa.array(count_N < num_members)
     columns["ood_score"] = pa.array(mean_ood(predictions, unseen_NM))
     columns["flags"] = pa.array(flags_N)
+    if embedding_NF is not None:
+        columns["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(embedding_NF.ravel()), EMBEDDING_SIZE)
     arrays = [columns[field.name].cast(field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
 

@@ -19,7 +19,7 @@ from skymetal.engine.predict import Predictions
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
 from skymetal.train.features import FeatureSpace
 from skymetal.train.member import Member, MemberFile, fold_batch_norm, predict_views
-from skymetal.train.network.network import MetallicityNet
+from skymetal.train.network.network import NUM_FEATURES, MetallicityNet
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.runtime import StartRuntime, choose_device
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
@@ -48,6 +48,7 @@ class Ensemble:
     device: torch.device
     num_views: int
     batch_size: int
+    embeddings: bool
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -77,10 +78,12 @@ class Ensemble:
         """
         oh_NMV = np.full((*wanted_NM.shape, self.num_views), np.nan, dtype=np.float32)
         ood_NM = np.full(wanted_NM.shape, np.nan, dtype=np.float32)
+        embedding_NF = np.zeros((len(images_NHWC), NUM_FEATURES), np.float16) if self.embeddings else None
         with self.lock:
             on_device = torch.from_numpy(np.ascontiguousarray(images_NHWC)).to(self.device)
             for m, (member, space) in enumerate(zip(self.members, self.spaces, strict=True)):
-                rows = np.flatnonzero(wanted_NM[:, m])
+                embeds = embedding_NF is not None and m == 0  # of every galaxy: an embedding is no prediction
+                rows = np.flatnonzero(wanted_NM[:, m] | embeds)
                 if len(rows):
                     # Indexing copies, so it is left out in the usual case that every galaxy is wanted.
                     is_all = len(rows) == len(on_device)
@@ -88,7 +91,10 @@ class Ensemble:
                     said = predict_views(member, images, num_views=self.num_views, batch_size=self.batch_size)
                     oh_NMV[rows, m] = said.labels_NVK[:, :, 0]
                     ood_NM[rows, m] = space.distance(said.features_NF)
-        return Predictions(oh_NMV=oh_NMV, ood_NM=ood_NM)
+                    if embedding_NF is not None and m == 0:
+                        embedding_NF[:] = said.features_NF
+        oh_NMV[~wanted_NM], ood_NM[~wanted_NM] = np.nan, np.nan
+        return Predictions(oh_NMV=oh_NMV, ood_NM=ood_NM, embedding_NF=embedding_NF)
 
     def calibrate(
         self, oh_N: NDArray[np.float64], std_views_N: NDArray[np.float64], is_out_of_fold_N: NDArray[np.bool_]
@@ -97,7 +103,9 @@ class Ensemble:
         return self.card.calibration.apply(oh_N, std_views_N, is_out_of_fold_N, num_views=self.num_views)
 
 
-def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: int, runtime: str) -> Ensemble:
+def load_ensemble(
+    path: str | Path, *, digest: str, num_views: int, batch_size: int, runtime: str, embeddings: bool = False
+) -> Ensemble:
     """Load an ensemble onto the GPU if there is one, else the CPU; ``digest`` is its card's.
 
     runtime is one of :data:`RUNTIMES`. Raises InputError where the ensemble is not the one that digest names,
@@ -121,6 +129,7 @@ def load_ensemble(path: str | Path, *, digest: str, num_views: int, batch_size: 
         device=device,
         num_views=num_views,
         batch_size=batch_size,
+        embeddings=embeddings,
     )
 
 

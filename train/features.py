@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+_ROWS_AT_ONCE = 64
 LIMIT_QUANTILE = 0.99
 """Of held-out galaxies, so many have a distance below 1."""
 
@@ -26,8 +27,14 @@ class FeatureSpace:
 
     def distance(self, features_NF: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the distances (N,), in units of the limit. Each depends on its own features alone."""
-        white_NF = (features_NF - self.mean_F) @ self.whitening_FF
-        return np.asarray(np.sqrt((white_NF * white_NF).sum(axis=1)) / np.float32(self.limit), np.float32)
+        out_N = np.empty(len(features_NF), np.float32)
+        for first in range(0, len(features_NF), _ROWS_AT_ONCE):
+            rows_NF = features_NF[first : first + _ROWS_AT_ONCE] - self.mean_F
+            # Always as many rows: a matrix product of another shape may add in another order.
+            padded_NF = np.pad(rows_NF, ((0, _ROWS_AT_ONCE - len(rows_NF)), (0, 0)))
+            white_NF = padded_NF @ self.whitening_FF
+            out_N[first : first + len(rows_NF)] = np.sqrt((white_NF * white_NF).sum(axis=1))[: len(rows_NF)]
+        return out_N / np.float32(self.limit)
 
     def to_bytes(self) -> bytes:
         """Return a safetensors file."""

@@ -113,6 +113,17 @@ def test_a_galaxys_row_does_not_depend_on_its_neighbours(plan: ScorePlan) -> Non
         )
 
 
+def test_embeddings_are_a_column_of_half_floats(plan: ScorePlan) -> None:
+    block = dataclasses.replace(plan.store.read_block(2), is_stored=np.ones(2, dtype=bool))
+    predictor = plan.predictor.open()
+    unseen = predictor.unseen(block.object_id)
+    embedding = np.random.default_rng(0).normal(size=(2, 512)).astype(np.float16)
+    predictions = dataclasses.replace(predictor.predict(block.images, unseen), embedding_NF=embedding)
+    table = catalogue_rows(block, plan.targets.read(8, 10), predictions, unseen, predictor, np.zeros(2, np.int32))
+    assert table.schema.field("embedding").type == pa.list_(pa.float16(), 512)
+    assert (np.stack(table["embedding"].to_numpy()) == embedding).all()
+
+
 def test_scoring_a_block_twice_gives_the_first_receipt(plan: ScorePlan) -> None:
     first = score_block(plan, 1).receipt
     assert plan.missing_blocks() == [0, 2]

@@ -183,6 +183,21 @@ def test_what_stands_beside_a_galaxy_never_changes_its_bytes(card: EnsembleCard,
         assert alone.ood_NM[n].tobytes() == together.ood_NM[n].tobytes()
 
 
+def test_an_embedding_is_of_every_galaxy_and_betrays_no_prediction(card: EnsembleCard, ensemble: Ensemble) -> None:
+    images, _ = make_cutouts(9)
+    wanted = np.random.default_rng(1).random((9, 2)) < 0.5
+    with_it = load_ensemble(
+        card.path, digest=card.digest, num_views=2, batch_size=8, runtime="torch", embeddings=True
+    ).predict(images, wanted)
+    plain = ensemble.predict(images, wanted)
+    assert plain.embedding_NF is None
+    assert with_it.embedding_NF is not None
+    assert with_it.embedding_NF.shape == (9, 512)
+    assert with_it.embedding_NF.any(axis=1).all()
+    assert np.array_equal(with_it.oh_NMV, plain.oh_NMV, equal_nan=True)
+    assert np.array_equal(with_it.ood_NM, plain.ood_NM, equal_nan=True)
+
+
 def test_noise_is_farther_from_the_training_galaxies_than_they_are(card: EnsembleCard, ensemble: Ensemble) -> None:
     own = card.read_out_of_fold()["ood_score"].to_numpy()
     noise = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
