@@ -13,10 +13,10 @@ demo: $(VENV)/.run  ## the whole path on a small simulated survey
 	$(BIN)/skymetal demo --out $(OUT)
 
 test: $(VENV)/.dev  ## every test, the slow ones too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 check: $(VENV)/.dev  ## formatting, lint, types
 	$(BIN)/ruff format --check .

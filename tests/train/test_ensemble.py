@@ -160,8 +160,8 @@ def test_a_test_set_calibrates_new_galaxies(trained: TrainPlan, tmp_path: Path) 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_runtime_says_the_same(card: EnsembleCard, runtime: str) -> None:
-    images, _ = make_cutouts(20)
-    wanted = np.ones((20, 2), dtype=bool)
+    images, _ = make_cutouts(5)
+    wanted = np.ones((5, 2), dtype=bool)
     plain, other = (
         load_ensemble(card.path, digest=card.digest, num_views=4, batch_size=32, runtime=name).predict(images, wanted)
         for name in ("torch", runtime)
@@ -171,7 +171,7 @@ def test_every_runtime_says_the_same(card: EnsembleCard, runtime: str) -> None:
     assert np.ptp(plain.oh_NMV[:, 0, 0]) > 0
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", ["torch", "mnn"])
 def test_what_stands_beside_a_galaxy_never_changes_its_bytes(card: EnsembleCard, runtime: str) -> None:
     images, _ = make_cutouts(11)
     wanted = np.ones((11, 2), dtype=bool)
