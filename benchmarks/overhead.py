@@ -122,7 +122,7 @@ def make_plan(store: CutoutStore, targets: TargetList, parts: Path) -> ScorePlan
         targets=targets,
         parts=Folder(parts),
         predictor=trivial_predictor.ref(),
-        usual=trivial_predictor.usual(),
+        reference=trivial_predictor.reference(),
         run_digest="benchmark",
     )
 

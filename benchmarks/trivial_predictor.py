@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from skymetal.catalogs.schema import PERCENTILES, UNSHRUNK
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.predict import Predictions, PredictorRef
-from skymetal.engine.reference import make_reference
-from skymetal.engine.rows import Usual
+from skymetal.engine.reference import Reference, make_reference
 
 SPEC = ImageSpec(survey="simulated", bands=("i", "r", "g"), size_pix=8, stretch="asinh", size_rule="petro5")
 NUM_MEMBERS = 5
@@ -48,7 +47,6 @@ def ref() -> PredictorRef:
     )
 
 
-def usual() -> Usual:
-    names = ("oh_p50", "ood_score", "colour_i_r", "colour_r_g", "concentration")
-    reference = make_reference({name: np.linspace(-1, 10, 201) for name in names}, rmse=0.1)
-    return Usual(reference=reference, group_id_G=np.empty(0, np.int64))
+def reference() -> Reference:
+    names = ("oh_p50", "ood_score", "colour_i_r", "colour_r_g", "concentration", "chroma", "roughness")
+    return make_reference({name: np.linspace(-1, 10, 201) for name in names}, rmse=0.1)

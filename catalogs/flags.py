@@ -20,6 +20,7 @@ class Flag(IntFlag):
     COLOUR_OUT = 512
     NEIGHBOUR = 1024
     SCORE_OOD = 2048
+    TEXTURE_OUT = 4096
 
 
 MEANINGS = {
@@ -32,7 +33,8 @@ MEANINGS = {
     Flag.PADDED: "pixels without data were filled with 0",
     Flag.BAD_PIXELS: "more than 1 % of the pixels inside the survey image have no data in some band",
     Flag.SIZE_OUT: "the light is more, or less, concentrated than that of 99 % of the ensemble's own galaxies",
-    Flag.COLOUR_OUT: "a colour of the image is outside the range of 99 % of the ensemble's own galaxies",
+    Flag.COLOUR_OUT: "a colour or the chroma of the image is outside the range of 99 % of the ensemble's own galaxies",
+    Flag.TEXTURE_OUT: "neighbouring pixels differ more, or less, than in 99 % of the ensemble's own galaxies",
     Flag.NEIGHBOUR: "another target lies within 2 arcsec: the cutout shows the light of both",
     Flag.SCORE_OOD: "ood_score is above 1: 99 % of the ensemble's own galaxies, held out, lie nearer",
 }

@@ -17,7 +17,7 @@ def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any], *, has_r
     A step that has_results not yet may begin anew with others. Raises InputError, naming the first input that
     differs, when the step was begun with others.
     """
-    record = json.dumps(inputs, sort_keys=True, indent=1).encode()
+    record = _to_bytes(inputs)
     name = f"inputs/{step}.json"
     if not has_results:
         run_dir.write(name, record)
@@ -29,6 +29,23 @@ def claim_inputs(run_dir: Folder, step: str, inputs: Mapping[str, Any], *, has_r
             raise RuntimeError(f"{run_dir}/{name} is damaged; delete it and run the same command again") from error
         refuse_other_inputs(before, inputs, where=f"{run_dir} began `{step}`")
     return digest(record)
+
+
+def digest_inputs(inputs: Mapping[str, Any]) -> str:
+    """Return the digest that :func:`claim_inputs` gives those inputs."""
+    return digest(_to_bytes(inputs))
+
+
+def _to_bytes(inputs: Mapping[str, Any]) -> bytes:
+    return json.dumps(inputs, sort_keys=True, indent=1).encode()
+
+
+def read_claim(run_dir: Folder, step: str) -> dict[str, Any]:
+    """Return what a step began with, or nothing where it did not begin or the record is damaged."""
+    try:
+        return dict(json.loads(run_dir.read(f"inputs/{step}.json")))
+    except (OSError, TypeError, ValueError, RecursionError):
+        return {}
 
 
 def refuse_other_inputs(

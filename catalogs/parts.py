@@ -20,6 +20,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 
 MANIFEST = "manifest.json"
+RECEIPTS = "receipts/*.json"
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
 """How every table of ours is written. Without dictionaries float columns are both faster and smaller (measured)."""
 

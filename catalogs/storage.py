@@ -172,9 +172,8 @@ def commit_receipt(folder: Folder, name: str, receipt: bytes) -> None:
 
 def _named(error: BaseException, path: Path) -> BaseException:
     """Return an error that says which file: a full disk is told of by number alone."""
-    return (
-        error if not isinstance(error, OSError) or error.filename else OSError(error.errno, error.strerror, str(path))
-    )
+    is_unnamed = isinstance(error, OSError) and error.errno is not None and not error.filename
+    return OSError(error.errno, error.strerror, str(path)) if is_unnamed else error  # type: ignore[attr-defined]
 
 
 def flush_folder(path: Path) -> None:

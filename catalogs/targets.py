@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +92,7 @@ class TargetList:
 
     def read_groups(self) -> NDArray[np.int64]:
         """Return the group_id, in ascending order, of every group of more than one galaxy (within 2 arcsec)."""
-        if GROUP_ID not in self.column_names:
-            return np.empty(0, np.int64)
-        heads = []
-        for table in self.iter_tables(["object_id", GROUP_ID]):
-            object_id_N, group_id_N = table["object_id"].to_numpy(), table[GROUP_ID].to_numpy()
-            heads.append(group_id_N[group_id_N != object_id_N])  # a group is named by the first of its galaxies
-        return np.unique(np.concatenate(heads))
+        return _read_groups(self.path)
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows in order, a row group at a time, so that memory does not grow with the list."""
@@ -106,6 +100,19 @@ class TargetList:
             with self._damage_named():
                 table = self._file.read_row_group(group, columns)
             yield table.replace_schema_metadata(None)
+
+
+@lru_cache(maxsize=4)
+def _read_groups(path: Path) -> NDArray[np.int64]:
+    """Read once a process: the list never changes, and its groups are few."""
+    targets = TargetList(path)
+    if GROUP_ID not in targets.column_names:
+        return np.empty(0, np.int64)
+    heads = [np.empty(0, np.int64)]
+    for table in targets.iter_tables(["object_id", GROUP_ID]):
+        object_id_N, group_id_N = table["object_id"].to_numpy(), table[GROUP_ID].to_numpy()
+        heads.append(group_id_N[group_id_N != object_id_N])  # a group is named by the first of its galaxies
+    return np.unique(np.concatenate(heads))
 
 
 def write_targets(folder: Folder, name: str, table: pa.Table, *, selection: dict[str, Any]) -> TargetList:

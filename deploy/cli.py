@@ -148,9 +148,9 @@ _add_step("score", "Cutout store to parts, one task a shard. Always resumes.")
 @_job_options
 def verify(job: Path, assignments: tuple[str, ...], shards: int) -> None:
     """A finished pass, proved: every part against its receipt, and shards drawn at random scored again."""
-    scoring = import_module("skymetal.deploy.scoring")
+    proving = import_module("skymetal.deploy.proving")
     with open_run(read_job(job, assignments)) as run:
-        scoring.verify(run, num_shards=shards)
+        proving.verify(run, num_shards=shards)
 
 
 _add_step("publish", "Parts to catalogue.")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from functools import partial
+from typing import Any
 
-import numpy as np
+import pyarrow as pa
 
 import skymetal
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.inputs import claim_inputs
-from skymetal.catalogs.storage import digest
+from skymetal.catalogs.inputs import claim_inputs, digest_inputs
+from skymetal.catalogs.parts import RECEIPTS
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.run import Run
-from skymetal.engine.blocks import map_over_blocks
+from skymetal.engine.attempts import forget_all_attempts
 from skymetal.engine.monitor import (
     PartSummary,
     describe_progress,
@@ -27,23 +27,20 @@ from skymetal.engine.monitor import (
     reason_to_stop,
     to_json,
 )
+from skymetal.engine.predict import PredictorRef
 from skymetal.engine.reference import Reference
-from skymetal.engine.reproduce import check_part, score_again
-from skymetal.engine.rows import Usual
 from skymetal.engine.score import ScoredPart, finish_score
 from skymetal.engine.score import score as score_store
 from skymetal.engine.score_plan import ScorePlan
+from skymetal.engine.store import CutoutStore
 from skymetal.train.card import describe_ensemble
 from skymetal.train.evaluation.evaluate import TRUTH
 
 MONITOR = "score.json"
 
 
-def make_score_plan(run: Run, *, claim: bool = True) -> ScorePlan:
-    """Settle what score would do; refuse an ensemble, store or setting other than those it began with.
-
-    Without claim nothing is recorded: for those who only ask.
-    """
+def make_score_plan(run: Run) -> ScorePlan:
+    """Settle what score would do; nothing is recorded, and no one is refused who only asks."""
     card = describe_ensemble(run.ensemble)
     if not card.labels[0].startswith("oh_"):
         raise InputError(
@@ -51,7 +48,21 @@ def make_score_plan(run: Run, *, claim: bool = True) -> ScorePlan:
             "train with a label such as oh_p50 in the first place"
         )
     predictor, targets, store = make_predictor(run, card), run.targets, run.store
-    inputs = {
+    return ScorePlan(
+        store=store,
+        targets=targets,
+        parts=run.directory.folder / names.PARTS,
+        predictor=predictor,
+        reference=card.reference,
+        run_digest=digest_inputs(_inputs(predictor, store)),
+        block_timeout_s=60 * run.job.score.block_timeout_min,
+        truths=tuple(name for name in (TRUTH, card.labels[0]) if _is_number(targets.schema, name)),
+    )
+
+
+def _inputs(predictor: PredictorRef, store: CutoutStore) -> dict[str, Any]:
+    """Return all that the parts depend on."""
+    return {
         "ensemble": predictor.digest,
         "store": store.digest,
         "views": predictor.num_views,
@@ -60,25 +71,30 @@ def make_score_plan(run: Run, *, claim: bool = True) -> ScorePlan:
         "embeddings": predictor.embeddings,
         "skymetal": skymetal.__version__,
     }
-    record = json.dumps(inputs, sort_keys=True, indent=1).encode()
-    return ScorePlan(
-        store=store,
-        targets=targets,
-        parts=run.directory.folder / names.PARTS,
-        predictor=predictor,
-        usual=Usual(reference=card.reference, group_id_G=targets.read_groups()),
-        run_digest=claim_inputs(run.directory.folder, "score", inputs) if claim else digest(record),
-        block_timeout_s=60 * run.job.score.block_timeout_min,
-        truths=tuple(name for name in (TRUTH, card.labels[0]) if name in targets.column_names),
-    )
+
+
+def _is_number(schema: pa.Schema, name: str) -> bool:
+    if name not in schema.names:
+        return False
+    kind = schema.field(name).type
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def claim_score(run: Run) -> ScorePlan:
+    """Settle what score does, and record it; refuse an ensemble, store or setting other than those it began with."""
+    plan = make_score_plan(run)
+    plan.check()
+    has_results = bool(plan.parts.names(RECEIPTS))
+    claim_inputs(run.directory.folder, "score", _inputs(plan.predictor, plan.store), has_results=has_results)
+    return plan
 
 
 def score(run: Run) -> None:
     """Cutout store to parts: one distributed pass."""
-    plan = make_score_plan(run)
-    plan.check()
+    plan = claim_score(run)
     missing = plan.missing_blocks()
     if missing:
+        forget_all_attempts(plan.parts)  # of an earlier command: that it was stopped says nothing about a galaxy
         _score(run, plan, missing)
     manifest = finish_score(plan)
     write_quarantine(run)
@@ -94,7 +110,7 @@ def _score(run: Run, plan: ScorePlan, missing: list[int]) -> None:
     """Score what is missing. Raises RuntimeError where what comes is far from what is known: the rest is not scored."""
     total = sum(stop - start for start, stop in map(plan.store.layout.rows, missing))
     done: list[PartSummary] = []
-    reference = plan.usual.reference
+    reference = plan.reference
     speeds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def amount(part: ScoredPart) -> int:
@@ -106,17 +122,21 @@ def _score(run: Run, plan: ScorePlan, missing: list[int]) -> None:
         )
 
     parts = score_store(plan, run.cluster.client())
-    for part in track(parts, title="score", total=total, unit="galaxies", amount=amount, note=note):
-        if part.summary is None:
-            continue
-        done[:] = [done[0] + part.summary if done else part.summary]
-        speeds[part.worker][0] += amount(part)
-        speeds[part.worker][1] += part.seconds
-        reason = reason_to_stop(done[0], reference, stop_rmse_ratio=run.job.score.stop_rmse_ratio)
-        if reason:
-            raise RuntimeError(f"score is stopped after {done[0].num_rows} galaxies: {reason}. What is done is kept")
-    if done:
-        _tell(run, done[0], reference, speeds)
+    try:
+        for part in track(parts, title="score", total=total, unit="galaxies", amount=amount, note=note):
+            if part.summary is None:
+                continue
+            done[:] = [done[0] + part.summary if done else part.summary]
+            speeds[part.worker][0] += amount(part)
+            speeds[part.worker][1] += part.seconds
+            reason = reason_to_stop(done[0], reference, stop_rmse_ratio=run.job.score.stop_rmse_ratio)
+            if reason:
+                raise RuntimeError(
+                    f"score is stopped after {done[0].num_rows} galaxies: {reason}. What is done is kept"
+                )
+    finally:
+        if done:
+            _tell(run, done[0], reference, speeds)
 
 
 def _describe_speeds(speeds: dict[str, list[float]]) -> str:
@@ -146,32 +166,3 @@ def _tell(run: Run, summary: PartSummary, reference: Reference, speeds: dict[str
                 f"score: {drift.name} is distributed otherwise than among the galaxies the ensemble learnt from "
                 f"(PSI {drift.psi:.2f}, KS {drift.ks:.2f})"
             )
-
-
-def verify(run: Run, *, num_shards: int) -> None:
-    """Check every digest a finished pass rests on, and score some of its shards again.
-
-    Raises RuntimeError, after all have been looked at, where anything is not what it should be.
-    """
-    plan = make_score_plan(run, claim=False)
-    plan.check()
-    num_blocks = plan.store.num_blocks
-    sample = np.random.default_rng().choice(num_blocks, size=min(num_shards, num_blocks), replace=False)
-    problems: list[str] = []
-    looked = map_over_blocks(partial(check_part, plan), range(num_blocks), run.cluster.client())
-    for check in track(looked, title="verify parts", total=num_blocks, unit="parts", amount=lambda _: 1):
-        problems += [check.problem] if check.problem else []
-    again = map_over_blocks(partial(score_again, plan), sorted(sample.tolist()), run.cluster.client())
-    num_rows, difference = 0, 0.0
-    for check in track(again, title="verify: scored again", total=len(sample), unit="shards", amount=lambda _: 1):
-        problems += [check.problem] if check.problem and check.problem not in problems else []
-        num_rows, difference = num_rows + check.num_rows_made_again, max(difference, check.difference)
-    for problem in problems:
-        say(f"verify: {problem}")
-    if problems:
-        raise RuntimeError(f"{len(problems)} of {num_blocks} parts are not what they should be, see above")
-    same = "to the last bit" if difference == 0 else f"within {difference:.1g} dex"
-    say(
-        f"verify: {num_blocks} parts are what their receipts say; {num_rows} rows of {len(sample)} shards drawn at "
-        f"random were scored again and are the same {same}"
-    )

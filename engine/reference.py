@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.catalogs.flags import Flag
+from skymetal.engine.appearance import CONCENTRATION, ROUGHNESS
 
 NUM_STEPS = 200
 """A distribution is kept as its quantiles at steps of half a per cent."""
 OH, OOD = "oh_p50", "ood_score"
 OOD_LIMIT = 1.0
+_FLAGS = {CONCENTRATION: Flag.SIZE_OUT, ROUGHNESS: Flag.TEXTURE_OUT}
+"""What an unusual value is flagged as; of the others as COLOUR_OUT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +57,7 @@ def flag_strangers(
     flags_N = np.zeros(len(ood_N), np.int32)
     for name, values_N in zip(reference.appearance_names, appearance_NC.T, strict=True):
         low, high = reference.limits(name)
-        flag = Flag.SIZE_OUT if name == "concentration" else Flag.COLOUR_OUT
+        flag = _FLAGS.get(name, Flag.COLOUR_OUT)
         flags_N[(values_N < low) | (values_N > high)] |= flag
     flags_N[ood_N > OOD_LIMIT] |= Flag.SCORE_OOD
     return flags_N

@@ -6,26 +6,33 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import first_line
+from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.parts import encode_parquet, find_receipt, read_part
 from skymetal.catalogs.storage import digest
 from skymetal.engine.score import make_rows
 from skymetal.engine.score_plan import ScorePlan
 
+AT_THRESHOLDS = int(Flag.SIZE_OUT | Flag.COLOUR_OUT | Flag.TEXTURE_OUT | Flag.SCORE_OOD)
+"""Flags of measured values: one that lies at the threshold may fall on either side of it on another processor."""
 TOLERANCE = 1e-3
 """Another processor or library adds in another order; what differs by more (dex) is another model or other pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One shard looked at: what is wrong, or ""; how many of its rows were made again, the largest difference, dex."""
+    """One shard looked at: what is wrong, or ""; how many of its rows were made again, and how near they came.
+
+    difference is the largest of any prediction, dex; is_identical says that every byte is the same.
+    """
 
     index: int
     problem: str = ""
     num_rows_made_again: int = 0
     difference: float = 0.0
+    is_identical: bool = False
 
 
 def check_part(plan: ScorePlan, index: int) -> Check:
@@ -55,7 +62,7 @@ def score_again(plan: ScorePlan, index: int) -> Check:
     except (RuntimeError, OSError, ValueError) as error:
         return Check(index=index, problem=first_line(error))
     if digest(encode_parquet(made.table)) == receipt.digest:
-        return Check(index=index, num_rows_made_again=receipt.num_rows)
+        return Check(index=index, num_rows_made_again=receipt.num_rows, is_identical=True)
     problem, difference = _compare(read_part(plan.parts, receipt), made.table)
     where = f"{plan.parts}/{receipt.file}: "
     return Check(
@@ -67,25 +74,35 @@ def score_again(plan: ScorePlan, index: int) -> Check:
 
 
 def _compare(kept: pa.Table, made: pa.Table) -> tuple[str, float]:
-    """Return what differs beyond rounding, or "", and the largest difference of any floating-point column."""
+    """Return what differs beyond rounding, or "", and the largest difference of a prediction, dex."""
     if not kept["object_id"].equals(made["object_id"]):
         return "it holds other galaxies than the store", float("nan")
     largest = 0.0
     for name in kept.column_names:
         old, new = kept[name], made[name]
-        if not pa.types.is_floating(old.type):
-            # A flag at its threshold may fall on either side of it, and an embedding is in half precision.
-            if name not in ("flags", "embedding") and not old.equals(new):
-                return f"its column {name} is not what the store gives", largest
-            continue
-        if not pc.is_null(old).equals(pc.is_null(new)):
-            return f"its column {name} has values where the store gives none", largest
-        difference_N = np.abs(old.to_numpy() - new.to_numpy())
-        worst = int(np.nanargmax(difference_N)) if np.isfinite(difference_N).any() else 0
-        largest = max(largest, float(np.nan_to_num(difference_N[worst])) if len(difference_N) else 0.0)
-        if largest > TOLERANCE:
-            return (
-                f"galaxy {kept['object_id'][worst].as_py()} has {name} = {old[worst].as_py():.4f}, "
-                f"but scored again it is {new[worst].as_py():.4f}"
-            ), largest
+        if name == "embedding":
+            before, after = (_numbers(column.combine_chunks().flatten()) for column in (old, new))
+            is_same = np.allclose(before, after, atol=0.05)
+        elif name == "flags":
+            is_same = bool(((_numbers(old).astype(int) ^ _numbers(new).astype(int)) & ~AT_THRESHOLDS == 0).all())
+        elif name == "ood_score":
+            is_same = np.allclose(_numbers(old), _numbers(new), rtol=0.01, equal_nan=True)
+        elif old.type == pa.float32():
+            difference_N = np.abs(_numbers(old) - _numbers(new))
+            is_same = np.allclose(_numbers(old), _numbers(new), rtol=0, atol=TOLERANCE, equal_nan=True)
+            if not is_same:
+                is_one_null_N = np.isnan(_numbers(old)) != np.isnan(_numbers(new))
+                worst = int(np.argmax(np.where(is_one_null_N, np.inf, np.nan_to_num(difference_N))))
+                values = (_numbers(old)[worst], _numbers(new)[worst])
+                galaxy = kept["object_id"][worst].as_py()
+                return f"galaxy {galaxy} has {name} = {values[0]:.4f}, but scored again it is {values[1]:.4f}", largest
+            largest = max(largest, float(np.nan_to_num(difference_N).max(initial=0)))
+        else:
+            is_same = old.equals(new)
+        if not is_same:
+            return f"its column {name} is not what the store gives", largest
     return "", largest
+
+
+def _numbers(column: pa.ChunkedArray | pa.Array) -> NDArray[np.float64]:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))

@@ -17,7 +17,7 @@ from skymetal.engine.store import Block
 
 
 @dataclass(frozen=True, kw_only=True)
-class Usual:
+class Known:
     """What a galaxy is held against: those the ensemble knows, and the groups of targets that lie within 2 arcsec."""
 
     reference: Reference
@@ -69,13 +69,13 @@ def catalogue_rows(
 
 
 def flag_galaxies(
-    block: Block, targets: pa.Table, ood_N: NDArray[np.float64], appearance_NC: NDArray[np.float32], usual: Usual
+    block: Block, targets: pa.Table, ood_N: NDArray[np.float64], appearance_NC: NDArray[np.float32], known: Known
 ) -> NDArray[np.int32]:
     """Return the stored galaxies' flags: what was noted at ingest, and what is unlike those the ensemble knows."""
-    flags_N = block.flags[block.is_stored] | flag_strangers(usual.reference, appearance_NC, ood_N)
+    flags_N = block.flags[block.is_stored] | flag_strangers(known.reference, appearance_NC, ood_N)
     if GROUP_ID in targets.column_names:
         group_id_N = targets[GROUP_ID].to_numpy()[block.is_stored]
-        flags_N[np.isin(group_id_N, usual.group_id_G)] |= Flag.NEIGHBOUR
+        flags_N[np.isin(group_id_N, known.group_id_G)] |= Flag.NEIGHBOUR
     return np.asarray(flags_N)
 
 

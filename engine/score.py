@@ -21,9 +21,9 @@ from skymetal.engine.attempts import MAX_LOST, attempt, forget_all_attempts, for
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.careful.client import CarefulLimits
 from skymetal.engine.careful.culprits import predict_carefully
-from skymetal.engine.monitor import PartSummary, summarise_part
+from skymetal.engine.monitor import OH_RANGE, PartSummary, summarise_part
 from skymetal.engine.predict import Predictions, Predictor
-from skymetal.engine.rows import catalogue_rows, flag_galaxies, mean_ood
+from skymetal.engine.rows import Known, catalogue_rows, flag_galaxies, mean_ood
 from skymetal.engine.score_plan import ScorePlan
 from skymetal.engine.store import Block
 from skymetal.engine.watchdog import watch
@@ -88,7 +88,7 @@ def score_block(plan: ScorePlan, index: int) -> ScoredPart:
             rejected=made.rejected,
         )
     forget_attempts(plan.parts, index)
-    summary = summarise_part(made.table, made.truth_N, plan.usual.reference, made.appearance_NC)
+    summary = summarise_part(made.table, made.truth_N, plan.reference, made.appearance_NC)
     return ScoredPart(receipt=receipt, summary=summary, worker=_worker_name(), seconds=time.perf_counter() - begun)
 
 
@@ -115,12 +115,14 @@ def make_rows(plan: ScorePlan, index: int, *, is_suspect: bool = False) -> MadeR
         limits = CarefulLimits(seconds=plan.block_timeout_s, memory_bytes=MEMORY_LIMIT)
         predictions, reasons = predict_carefully(plan.predictor, block.images[block.is_stored], unseen_NM, limits)
     is_finite_N = (np.isfinite(predictions.oh_NMV) | ~unseen_NM[:, :, None]).all(axis=(1, 2))
+    is_finite_N &= (np.isfinite(predictions.ood_NM) | ~unseen_NM).all(axis=1)
     reasons = {int(row): "the prediction is not finite" for row in np.flatnonzero(~is_finite_N)} | reasons
     block, rejected = _reject(block, reasons)
     is_kept_N = ~np.isin(np.arange(len(unseen_NM)), list(reasons))
     predictions, unseen_NM = _select(predictions, is_kept_N), unseen_NM[is_kept_N]
+    known = Known(reference=plan.reference, group_id_G=plan.targets.read_groups())
     appearance_NC = measure_appearance(block.images)[block.is_stored]
-    flags_N = flag_galaxies(block, targets, mean_ood(predictions, unseen_NM), appearance_NC, plan.usual)
+    flags_N = flag_galaxies(block, targets, mean_ood(predictions, unseen_NM), appearance_NC, known)
     return MadeRows(
         table=catalogue_rows(block, targets, predictions, unseen_NM, predictor, flags_N),
         num_quarantined=int(np.count_nonzero(~block.is_stored)),
@@ -141,7 +143,9 @@ def _truth(plan: ScorePlan, targets: pa.Table) -> NDArray[np.float64]:
     """Return what is known of each galaxy's metallicity, by the first column that has it; NaN where none has."""
     truth_N = np.full(len(targets), np.nan)
     for name in plan.truths:
-        truth_N = np.where(np.isfinite(truth_N), truth_N, targets[name].cast(pa.float64()).to_numpy())
+        values_N = targets[name].cast(pa.float64(), safe=False).to_numpy()
+        is_known_N = (values_N >= OH_RANGE[0]) & (values_N <= OH_RANGE[1])  # -99 and the like are no metallicities
+        truth_N = np.where(np.isfinite(truth_N) | ~is_known_N, truth_N, values_N)
     return truth_N
 
 

@@ -9,7 +9,7 @@ from skymetal.catalogs.parts import missing_blocks
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.predict import NUM_VIEWS, RUNTIMES, PredictorRef
-from skymetal.engine.rows import Usual
+from skymetal.engine.reference import Reference
 from skymetal.engine.store import CutoutStore
 
 
@@ -30,7 +30,7 @@ class ScoreSettings:
     batch_size: int = 0
     runtime: str = "auto"
     embeddings: bool = False
-    block_timeout_min: float = 30.0
+    block_timeout_min: float = 360.0
     stop_rmse_ratio: float = 2.0
 
     def __post_init__(self) -> None:
@@ -60,9 +60,9 @@ class ScorePlan:
     targets: TargetList
     parts: Folder
     predictor: PredictorRef
-    usual: Usual
+    reference: Reference
     run_digest: str
-    block_timeout_s: float = 1800.0
+    block_timeout_s: float = 21600.0
     truths: tuple[str, ...] = ()
 
     def check(self) -> None:

@@ -29,8 +29,6 @@ _RUNTIMES: dict[str, StartRuntime] = {
     "torch-bf16": partial(TorchRuntime, precision="bf16"),
     "mnn": MnnRuntime,
 }
-RUNTIMES = tuple(_RUNTIMES)
-"""What may compute a member: torch where its device is, in full or half precision, or MNN on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +106,8 @@ def load_ensemble(
 ) -> Ensemble:
     """Load an ensemble onto the GPU if there is one, else the CPU; ``digest`` is its card's.
 
-    runtime is one of :data:`RUNTIMES`. Raises InputError where the ensemble is not the one that digest names,
-    RuntimeError for a damaged file.
+    runtime is one of :data:`engine.predict.RUNTIMES` but "auto". Raises InputError where the ensemble is not the one
+    that digest names, RuntimeError for a damaged file.
     """
     card = describe_ensemble(path)
     if card.digest != digest:
@@ -117,6 +115,8 @@ def load_ensemble(
             f"the ensemble in {path} is another than this run began with ({card.digest[:12]}, not {digest[:12]}); "
             "put it back, or name another [job] run_dir"
         )
+    # Without this a GPU's convolutions would be in TensorFloat-32: ten bits of mantissa, and called float32.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     folder = open_folder(path)
     start, device = _RUNTIMES[runtime], torch.device("cpu") if runtime == "mnn" else choose_device()
     seen = card.read_out_of_fold()

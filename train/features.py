@@ -49,7 +49,8 @@ class FeatureSpace:
             mean_F, whitening_FF, limit = tensors["mean"], tensors["whitening"], float(tensors["limit"][0])
         except Exception as error:  # safetensors' own errors derive from Exception alone
             raise ValueError(f"{error}") from error
-        if whitening_FF.shape != (len(mean_F), len(mean_F)) or not np.isfinite(whitening_FF).all() or not limit > 0:
+        is_finite = np.isfinite(whitening_FF).all() and np.isfinite(mean_F).all() and 0 < limit < np.inf
+        if whitening_FF.shape != (len(mean_F), len(mean_F)) or not is_finite:
             raise ValueError("it holds other values than a feature space")
         return cls(mean_F=mean_F, whitening_FF=whitening_FF, limit=limit)
 

@@ -25,6 +25,7 @@ from skymetal.train.refused import TrainingRefused
 from skymetal.train.state import remove_checkpoint
 
 MAX_FEATURE_ROWS = 20_000
+_PIECE = 1024
 
 
 def fit_fold(plan: TrainPlan, fold: int, *, watch: Watch | None = None, gang: Gang | None = None) -> None:
@@ -101,6 +102,9 @@ def _predictions(
         columns[label] = labels_NVK[:, :, k].mean(axis=1).astype(np.float32)
         columns[f"{label}_std_views"] = labels_NVK[:, :, k].std(axis=1).astype(np.float32)
     columns[OOD] = space.distance(predicted.features_NF)
-    appearance_NC = measure_appearance(task.data.images_NHWC[rows])
-    columns |= dict(zip(appearance_names(plan.image_spec.bands), appearance_NC.T, strict=True))
+    pieces = [rows[first : first + _PIECE] for first in range(0, len(rows), _PIECE)]
+    measured = [measure_appearance(task.data.images_NHWC[piece]) for piece in pieces]
+    names = appearance_names(plan.image_spec.bands)
+    appearance_NC = np.concatenate(measured or [np.empty((0, len(names)), np.float32)])
+    columns |= dict(zip(names, appearance_NC.T, strict=True))
     return pa.table(columns)

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import digest
 from skymetal.catalogs.targets import TargetList, open_targets
+from skymetal.engine.appearance import appearance_names
 from skymetal.engine.pixels import ImageSpec
+from skymetal.engine.reference import OOD
 from skymetal.engine.store import open_store
 from skymetal.train.folds import TEST_FOLD, assign_folds, sky_groups
 from skymetal.train.labels import Labels, read_labels
@@ -107,6 +109,12 @@ class TrainPlan:
             raise InputError(f"the store {self.store} was made for other targets than {self.targets}; ingest again")
         check_trainable(self.image_spec)
         self.network_input.check(self.image_spec)
+        taken = {OOD, *appearance_names(self.image_spec.bands)} & set(self.labels)
+        if taken:
+            raise InputError(
+                f"[train] labels has {min(taken)!r}, which is the name of a column that training makes; give yours "
+                f"another name: [targets] columns = {{my_{min(taken)} = {min(taken)!r}}}"
+            )
         labels = self.read_labels()
         fold_N = self.assign_folds(labels)
         for fold in range(self.num_folds):

@@ -92,7 +92,9 @@ class CarefulPredictor:
         try:
             self._exchange(CarefulOrder(predictor=self._ref, memory_bytes=self._limits.memory_bytes), START_SECONDS)
         except PredictionFailed as error:
-            said = cast(Any, self._process.stderr).read().decode(errors="replace").strip().splitlines()
+            said = []
+            if self._process is not None:  # one that was too late is closed already
+                said = cast(Any, self._process.stderr).read().decode(errors="replace").strip().splitlines()
             self.close()
             why = printable(said[-1]) if said else str(error)
             raise RuntimeError(f"the process that scores carefully does not start: {why}") from error

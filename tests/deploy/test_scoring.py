@@ -66,9 +66,14 @@ def make_plan(root: Path, *, error: float) -> ScorePlan:
         store.write_block(index, images, receipt)
     store.finish()
     return ScorePlan(
-        store=store, targets=targets, parts=folder / "parts", predictor=brightness.ref(), usual=brightness.USUAL,
-        run_digest="run", truths=("oh_p50",),
-    )  # fmt: skip
+        store=store,
+        targets=targets,
+        parts=folder / "parts",
+        predictor=brightness.ref(),
+        reference=brightness.REFERENCE,
+        run_digest="run",
+        truths=("oh_p50",),
+    )
 
 
 def test_what_came_is_measured_against_what_is_known(

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from skymetal.catalogs.schema import PERCENTILES
 from skymetal.engine.monitor import (
     PartSummary,
     describe_progress,
@@ -61,6 +62,20 @@ def test_galaxies_like_its_own_have_not_drifted_and_redder_ones_have() -> None:
     assert is_shift(redder["colour_i_r"])
     assert not is_shift(redder["oh_p50"])
     assert "colour_i_r has shifted (PSI" in describe_progress(part(4000, redder=0.05)[0], REFERENCE)
+
+
+def test_equal_values_are_no_drift_from_themselves_and_large_errors_are_told() -> None:
+    tied = make_reference(OWN | {"colour_i_r": np.r_[np.zeros(1200), OWN["colour_i_r"][1200:]]}, rmse=0.1)
+    constant = make_reference(OWN | {"colour_i_r": np.zeros(4000)}, rmse=0.1)
+    for reference in (tied, constant):
+        rows = pa.table({name: OWN["oh_p50"] for name in PERCENTILES} | {"ood_score": OWN["ood_score"]})
+        colour = np.quantile(np.asarray(reference.quantiles["colour_i_r"]), np.linspace(0, 1, 4000))[:, None]
+        summary = summarise_part(rows, OWN["oh_p50"] - 3, reference, colour.astype(np.float32))
+        drift = measure_drift(summary, reference)[2]
+        assert (drift.psi, drift.ks) < (0.02, 0.02)
+        accuracy = measure_accuracy(summary)
+        assert accuracy is not None
+        assert accuracy.bias == pytest.approx(3, abs=0.01)
 
 
 def test_a_handful_of_galaxies_like_its_own_is_no_shift() -> None:

@@ -53,7 +53,7 @@ def plan(folder: Folder) -> ScorePlan:
         targets=targets,
         parts=folder / "parts",
         predictor=brightness.ref(),
-        usual=brightness.USUAL,
+        reference=brightness.REFERENCE,
         run_digest="run",
     )
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.predict import Predictions, PredictorRef
 from skymetal.engine.reference import make_reference
-from skymetal.engine.rows import Usual
 
 SPEC = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=8, stretch="sdss-jpeg", size_rule="petro5")
 
@@ -55,18 +54,17 @@ def ref() -> PredictorRef:
     return PredictorRef(load=load, path="none", digest="d", image_spec=SPEC, num_views=2, batch_size=4, runtime="torch")
 
 
-USUAL = Usual(
-    reference=make_reference(
-        {
-            "oh_p50": np.linspace(8, 9, 101),
-            "ood_score": np.linspace(0, 1, 101),
-            "colour_i_r": np.linspace(-1, 1, 101),
-            "colour_r_g": np.linspace(-1, 1, 101),
-            "concentration": np.linspace(-1, 1, 101),
-        },
-        rmse=0.1,
-    ),
-    group_id_G=np.empty(0, np.int64),
+REFERENCE = make_reference(
+    {
+        "oh_p50": np.linspace(8, 9, 101),
+        "ood_score": np.linspace(0, 1, 101),
+        "colour_i_r": np.linspace(-1, 1, 101),
+        "colour_r_g": np.linspace(-1, 1, 101),
+        "concentration": np.linspace(-1, 1, 101),
+        "chroma": np.linspace(0, 10, 101),
+        "roughness": np.linspace(0, 10, 101),
+    },
+    rmse=0.1,
 )
 
 

@@ -52,6 +52,6 @@ def make_plan(folder: Folder, poisoned: Mapping[int, int], *, num_galaxies: int,
         targets=targets,
         parts=folder / "parts",
         predictor=poison.ref(),
-        usual=brightness.USUAL,
+        reference=brightness.REFERENCE,
         run_digest="run",
     )

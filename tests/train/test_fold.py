@@ -50,7 +50,7 @@ def test_each_galaxy_is_held_out_once(trained: TrainPlan) -> None:
     for table in tables:
         assert table.column_names == [
             "object_id", "fold", "oh_p50_true", "oh_p50", "oh_p50_std_views",
-            "ood_score", "colour_i_r", "colour_r_g", "concentration",
+            "ood_score", "colour_i_r", "colour_r_g", "concentration", "chroma", "roughness",
         ]  # fmt: skip
         assert 0.98 < np.quantile(table["ood_score"].to_numpy(), 0.99) <= 1.001
         assert np.isfinite(table["oh_p50"].to_numpy()).all()

@@ -58,25 +58,28 @@ class MnnRuntime:
             self._start(self._network, tuple(images_NCHW.shape))
         if tuple(images_NCHW.shape) != self._shape:
             raise ValueError(f"this runtime was started for images {self._shape}, got {tuple(images_NCHW.shape)}")
-        return self._compute(np.ascontiguousarray(images_NCHW.numpy()))
+        return _compute(self._module, np.ascontiguousarray(images_NCHW.numpy()))
 
     def _start(self, network: MetallicityNet, shape: tuple[int, ...]) -> None:
         """Load the network, and prove on some images that it computes what torch does."""
-        self._shape, self._module, self._network = shape, _load(network, shape), None
+        module = _load(network, shape)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        for mine, wanted in zip(self._compute(noise.numpy()), TorchRuntime(network).run(noise), strict=True):
+        for mine, wanted in zip(_compute(module, noise.numpy()), TorchRuntime(network).run(noise), strict=True):
             difference, scale = float(np.abs(mine - wanted).max()), float(np.abs(wanted).max())
             if not difference <= MAX_DIFFERENCE * max(scale, 1.0):
                 raise RuntimeError(
                     f"MNN computes other numbers than torch (by {difference:.2g} of {scale:.2g}); {REMEDY}"
                 )
 
-    def _compute(self, images_NCHW: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        from MNN import expr  # the extra `cpu`; loaded, silently, with the network
+        self._shape, self._module, self._network = shape, module, None  # only now: one that failed is tried again
 
-        labels, features = self._module.onForward([expr.const(images_NCHW, list(self._shape), expr.NCHW)])
-        # What MNN returns is a view of memory that its next call overwrites.
-        return np.array(labels.read(), copy=True), np.array(features.read(), copy=True)
+
+def _compute(module: Any, images_NCHW: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    from MNN import expr  # the extra `cpu`; loaded, silently, with the network
+
+    labels, features = module.onForward([expr.const(images_NCHW, list(images_NCHW.shape), expr.NCHW)])
+    # What MNN returns is a view of memory that its next call overwrites.
+    return np.array(labels.read(), copy=True), np.array(features.read(), copy=True)
 
 
 def _load(network: MetallicityNet, shape: tuple[int, ...]) -> Any:
@@ -91,7 +94,8 @@ def _load(network: MetallicityNet, shape: tuple[int, ...]) -> Any:
         converted = Path(folder) / _CONVERTED
         if result.returncode or not converted.exists():
             raise RuntimeError(f"MNN could not read the network (exit code {result.returncode}); {REMEDY}")
-        config = {"backend": "CPU", "precision": "high", "numThread": torch.get_num_threads()}
+        # One thread: with two the sums are taken in another order, and a core a process is faster than two threads.
+        config = {"backend": "CPU", "precision": "high", "numThread": 1}
         with _silence():
             from MNN import nn
 
