@@ -32,5 +32,5 @@ def test_each_gpu_has_a_worker_and_each_rank_sees_its_workers_gpu_alone(kind: st
     assert found["workers"] == ["0,1", "1,0"], "the list is rotated: the first is the worker's own"
     assert found["epochs"] == [[0, 1], [0, 2], [1, 1], [1, 2]]
     device_of = {rank["worker"]: rank["CUDA_VISIBLE_DEVICES"] for rank in found["ranks"]}
-    assert sorted(device_of.values()) == ["0", "1"]
+    assert set(device_of.values()) == {"0", "1"}  # a worker that was started again has another address
     assert {rank["GLOO_SOCKET_IFNAME"] for rank in found["ranks"]} == {"lo"}
