@@ -1,0 +1,213 @@
+"""A whole scoring pass beside the bare forward pass, and beside the two loops people write instead.
+
+    python benchmarks/score.py --json [--pictures FOLDER]
+
+over_forward     galaxies a second of `score` (read, check, views, networks, rows, parts, receipts; loading included,
+                 the start of the cluster apart) over those of as many processes that do nothing but run the fastest
+                 runtime on images that are ready
+over_ray         over Ray Data's map_batches with as many actors and torch as it is; its start apart
+over_dataloader  over a torch DataLoader, a cutout at a time from the same store, and torch as it is; its start apart
+
+All predict the same members in the same views. With --pictures the cutouts are those JPEGs, flipped and turned until
+there are enough. Ray is installed, for the time of the benchmark, into a folder of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peers
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.targets import write_targets
+from skymetal.deploy.config import read_job
+from skymetal.deploy.run import open_run
+from skymetal.deploy.scoring import make_score_plan
+from skymetal.engine.score import finish_score, score
+from skymetal.engine.shard import StoreLayout
+from skymetal.engine.store import CutoutStore, create_store, open_store
+
+JOB = """
+[job]
+run_dir = "{run_dir}"
+[targets]
+survey = "simulated"
+num_galaxies = 96
+[images]
+source = "simulated"
+stretch = "asinh"
+size_pix = {size_pix}
+shard_size = 128
+[train]
+num_folds = 2
+num_epochs = 1
+[score]
+views = {views}
+runtime = "{runtime}"
+{ensemble}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--galaxies", type=int, default=4096)
+    parser.add_argument("--peer-galaxies", type=int, default=256)
+    parser.add_argument("--size-pix", type=int, default=128)
+    parser.add_argument("--views", type=int, default=4)
+    parser.add_argument("--runtime", default="auto")
+    parser.add_argument("--seconds", type=float, default=20, help="of the bare forward pass, before and after")
+    parser.add_argument("--pictures", type=Path, help="a folder of JPEGs; left out, the pixels are noise")
+    parser.add_argument("--no-ray", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure(Path(folder), arguments)
+    print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    ensemble = train_something(folder, arguments)
+    job = write_job(folder / "pass", arguments, ensemble=f'ensemble = "{ensemble}"')
+    make_store(folder / "pass", ensemble, arguments)
+    num_workers = len(os.sched_getaffinity(0))
+    with open_run(read_job(job, [])) as run:
+        plan = make_score_plan(run)
+        plan.check()
+        work = plan.predictor.num_views * len(list(Path(ensemble).glob("fold*.safetensors")))
+        peer = {"store": str(plan.store.folder), "ensemble": ensemble, "views": plan.predictor.num_views}
+        before = forward_only(peer | {"runtime": plan.predictor.runtime}, num_workers, arguments.seconds)
+        client = run.cluster.client()
+        begun = time.perf_counter()
+        for _ in score(plan, client):
+            pass
+        finish_score(plan)
+        ours = arguments.galaxies / (time.perf_counter() - begun)
+    after = forward_only(peer | {"runtime": plan.predictor.runtime}, num_workers, arguments.seconds)
+    forward = (before + after) / 2 / work
+    loader = run_peer("dataloader", peer, arguments.peer_galaxies, [])
+    result = {
+        "over_forward": round(ours / forward, 3),
+        "over_dataloader": round(ours / loader, 3),
+        "galaxies_per_second": {"score": round(ours, 3), "forward": round(forward, 3), "dataloader": round(loader, 3)},
+        "forward_images_per_second": [round(before, 1), round(after, 1)],
+        "runtime": plan.predictor.runtime,
+        "members_times_views": work,
+        "galaxies": arguments.galaxies,
+        "size_pix": arguments.size_pix,
+        "num_workers": num_workers,
+    }
+    if not arguments.no_ray:
+        target = folder / "ray"
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-warn-script-location", "--target", str(target)]
+        subprocess.run([*pip, "ray[data]"], check=True)
+        ray = run_peer("ray", peer, arguments.peer_galaxies, [target])
+        result["over_ray"] = round(ours / ray, 3)
+        result["galaxies_per_second"]["ray"] = round(ray, 3)
+    return result
+
+
+def write_job(run_dir: Path, arguments: argparse.Namespace, *, ensemble: str = "") -> Path:
+    run_dir.mkdir(parents=True)
+    path = run_dir.with_suffix(".toml")
+    path.write_text(
+        JOB.format(
+            run_dir=run_dir,
+            size_pix=arguments.size_pix,
+            views=arguments.views,
+            runtime=arguments.runtime,
+            ensemble=ensemble,
+        )
+    )
+    return path
+
+
+def train_something(folder: Path, arguments: argparse.Namespace) -> str:
+    """Return an ensemble of two members: what they have learnt makes no difference to their speed."""
+    job = write_job(folder / "training", arguments)
+    for verb in ("select", "ingest", "train"):
+        subprocess.run([sys.executable, "-m", "skymetal", verb, str(job)], check=True, stdout=subprocess.DEVNULL)
+    return str(folder / "training" / "ensemble")
+
+
+def make_store(run_dir: Path, ensemble: str, arguments: argparse.Namespace) -> CutoutStore:
+    """Write a run's target list and finished store."""
+    number = arguments.galaxies
+    spec = open_store(Path(ensemble).parent / "store.zarr").image_spec
+    targets = write_targets(
+        Folder(run_dir), "targets.parquet", pa.table({"object_id": np.arange(10**6, 10**6 + number)}), selection={}
+    )
+    layout = StoreLayout(
+        image_spec=spec, num_targets=number, shard_size=128, chunk_size=64, targets_digest=targets.digest
+    )
+    store = create_store(Folder(run_dir / "store.zarr"), layout)
+    pictures = load_pictures(arguments.pictures, arguments.size_pix)
+    for index in range(store.num_blocks):
+        start, stop = layout.rows(index)
+        rows = pa.table(
+            {
+                "object_id": np.arange(10**6 + start, 10**6 + stop),
+                "is_stored": np.ones(stop - start, dtype=bool),
+                "ingest_flags": np.zeros(stop - start, np.int32),
+                "pixel_scale_arcsec": pa.nulls(stop - start, pa.float64()),
+                "source": ["made"] * (stop - start),
+                "reason": [""] * (stop - start),
+            }
+        )
+        images = np.stack([turned(pictures[n % len(pictures)], n // len(pictures)) for n in range(start, stop)])
+        store.write_block(index, images, rows)
+    store.finish()
+    return store
+
+
+def load_pictures(folder: Path | None, size_pix: int) -> list[NDArray[np.uint8]]:
+    if folder is None:
+        return list(np.random.default_rng(0).integers(0, 256, (64, size_pix, size_pix, 3), dtype=np.uint8))
+    files = sorted(folder.glob("*.jpg"))[:1024]
+    return [np.asarray(Image.open(file).convert("RGB").resize((size_pix, size_pix))) for file in files]
+
+
+def turned(image: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    image = np.rot90(image, number % 4)
+    return image[:, ::-1] if number // 4 % 2 else image
+
+
+def forward_only(peer: dict[str, Any], num_processes: int, seconds: float) -> float:
+    """Return images a second of processes that start together and do nothing else."""
+    command = [sys.executable, str(Path(peers.__file__)), "forward", json.dumps(peer | {"seconds": seconds})]
+    environment = dict(os.environ, OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_=str(1 << 28), MALLOC_MMAP_MAX_="0")
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(num_processes)
+    ]
+    for process in started:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in started)
+
+
+def run_peer(name: str, peer: dict[str, Any], num_galaxies: int, path: list[Path]) -> float:
+    """Return galaxies a second of another way to do it."""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(map(str, path)))
+    command = [sys.executable, str(Path(peers.__file__)), name, json.dumps(peer | {"num_galaxies": num_galaxies})]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return float(result.stdout.split()[-1])
+
+
+if __name__ == "__main__":
+    main()
