@@ -14,16 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from skymetal.catalogs.measures import NMAD_SCALE, OUTLIER_DEX
 from skymetal.catalogs.schema import PERCENTILES
 from skymetal.engine.reference import NUM_STEPS, OH, OOD, Reference
 
 NUM_BINS = 50
 NUM_TENTHS = 10
 _STEP = NUM_STEPS // NUM_BINS
-OUTLIER_DEX = 0.2
 ERROR_EDGES = np.linspace(-4.0, 4.0, 1601)
-OH_RANGE = (6.0, 11.0)
-"""No 12+log(O/H) lies outside: what does is a mark for a missing one."""
 SHIFTED_PSI = 0.25
 """A population stability index above this is a shift by the usual reading; below 0.1 there is none."""
 MIN_KNOWN = 100
@@ -115,7 +113,7 @@ def measure_accuracy(summary: PartSummary) -> Accuracy | None:
         num_known=int(num_known),
         rmse=math.sqrt(squares / num_known),
         bias=median,
-        nmad=1.4826 * float(np.abs(centres - median)[order][half]),
+        nmad=NMAD_SCALE * float(np.abs(centres - median)[order][half]),
         outlier_fraction=outliers / num_known,
         coverage_68=inside_68 / num_known,
         coverage_95=inside_95 / num_known,

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.schema import CALIBRATED, EMBEDDING_SIZE, catalogue_schema
-from skymetal.catalogs.selection.rows import GROUP_ID
+from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX
 from skymetal.engine.predict import Predictions, Predictor
 from skymetal.engine.reference import Reference, flag_strangers
 from skymetal.engine.store import Block
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a galaxy is held against: those the ensemble knows, and the groups of targets that lie within 2 arcsec."""
-
-    reference: Reference
-    group_id_G: NDArray[np.int64]
 
 
 def catalogue_rows(
@@ -50,7 +40,7 @@ def catalogue_rows(
     std_views_N = np.sqrt(np.nansum(var_NM, axis=1) / count_N)
 
     embedding_NF = predictions.embedding_NF
-    has_sky = "_healpix_29" in targets.column_names
+    has_sky = HEALPIX in targets.column_names
     schema = catalogue_schema(num_folds=num_members, has_sky=has_sky, embeddings=embedding_NF is not None).to_arrow()
     kept = targets.filter(pa.array(block.is_stored)).combine_chunks()
     columns: dict[str, pa.Array] = {name: kept[name] for name in kept.column_names if name in schema.names}
@@ -69,14 +59,18 @@ def catalogue_rows(
 
 
 def flag_galaxies(
-    block: Block, targets: pa.Table, ood_N: NDArray[np.float64], appearance_NC: NDArray[np.float32], known: Known
+    block: Block, ood_N: NDArray[np.float64], appearance_NC: NDArray[np.float32], reference: Reference
 ) -> NDArray[np.int32]:
     """Return the stored galaxies' flags: what was noted at ingest, and what is unlike those the ensemble knows."""
-    flags_N = block.flags[block.is_stored] | flag_strangers(known.reference, appearance_NC, ood_N)
-    if GROUP_ID in targets.column_names:
-        group_id_N = targets[GROUP_ID].to_numpy()[block.is_stored]
-        flags_N[np.isin(group_id_N, known.group_id_G)] |= Flag.NEIGHBOUR
-    return np.asarray(flags_N)
+    return np.asarray(block.flags[block.is_stored] | flag_strangers(reference, appearance_NC, ood_N))
+
+
+def flag_neighbours(block: Block, targets: pa.Table, group_id_G: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the flag of those stored galaxies that belong to a group of several within 2 arcsec."""
+    if GROUP_ID not in targets.column_names:
+        return np.zeros(np.count_nonzero(block.is_stored), np.int32)
+    is_grouped_N = np.isin(targets[GROUP_ID].to_numpy()[block.is_stored], group_id_G)
+    return np.where(is_grouped_N, np.int32(Flag.NEIGHBOUR), np.int32(0))
 
 
 def mean_ood(predictions: Predictions, unseen_NM: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -15,15 +15,16 @@ from distributed import Client, get_worker
 from distributed.system import MEMORY_LIMIT
 from numpy.typing import NDArray
 
+from skymetal.catalogs.measures import OH_RANGE
 from skymetal.catalogs.parts import Manifest, PartReceipt, commit_part, find_receipt, write_manifest
 from skymetal.engine.appearance import measure_appearance
 from skymetal.engine.attempts import MAX_LOST, attempt, forget_all_attempts, forget_attempts
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.careful.client import CarefulLimits
 from skymetal.engine.careful.culprits import predict_carefully
-from skymetal.engine.monitor import OH_RANGE, PartSummary, summarise_part
+from skymetal.engine.monitor import PartSummary, summarise_part
 from skymetal.engine.predict import Predictions, Predictor
-from skymetal.engine.rows import Known, catalogue_rows, flag_galaxies, mean_ood
+from skymetal.engine.rows import catalogue_rows, flag_galaxies, flag_neighbours, mean_ood
 from skymetal.engine.score_plan import ScorePlan
 from skymetal.engine.store import Block
 from skymetal.engine.watchdog import watch
@@ -120,9 +121,9 @@ def make_rows(plan: ScorePlan, index: int, *, is_suspect: bool = False) -> MadeR
     block, rejected = _reject(block, reasons)
     is_kept_N = ~np.isin(np.arange(len(unseen_NM)), list(reasons))
     predictions, unseen_NM = _select(predictions, is_kept_N), unseen_NM[is_kept_N]
-    known = Known(reference=plan.reference, group_id_G=plan.targets.read_groups())
     appearance_NC = measure_appearance(block.images)[block.is_stored]
-    flags_N = flag_galaxies(block, targets, mean_ood(predictions, unseen_NM), appearance_NC, known)
+    flags_N = flag_galaxies(block, mean_ood(predictions, unseen_NM), appearance_NC, plan.reference)
+    flags_N |= flag_neighbours(block, targets, plan.targets.read_groups())
     return MadeRows(
         table=catalogue_rows(block, targets, predictions, unseen_NM, predictor, flags_N),
         num_quarantined=int(np.count_nonzero(~block.is_stored)),

@@ -9,11 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, missing_column
+from skymetal.catalogs.measures import OH_RANGE
 from skymetal.catalogs.targets import TargetList
 
 MIN_GALAXIES = 8
-OH_RANGE = (6.0, 11.0)
-"""No galaxy's 12+log(O/H) is outside: a number that is comes from a sentinel or another column."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skymetal.catalogs.inputs import read_claim
 from skymetal.catalogs.storage import Folder
 
-KEPT = "inputs/evaluate.json"
+STEP = "evaluate"
+KEPT = f"inputs/{STEP}.json"
 
 
 def keep_evaluation(folder: Folder, inputs: Mapping[str, Any], *, said: Sequence[str], files: Sequence[str]) -> None:
@@ -21,10 +23,10 @@ def keep_evaluation(folder: Folder, inputs: Mapping[str, Any], *, said: Sequence
 def recall_evaluation(folder: Folder, inputs: Mapping[str, Any]) -> list[str] | None:
     """Return what was said of the same inputs, or None where they differ or a file of that evaluation is lost."""
     try:
-        record = json.loads(folder.read(KEPT))
+        record = read_claim(folder, STEP)
         sizes, said = dict(record["files"]), [str(line) for line in record["said"]]
         is_same = record["inputs"] == json.loads(json.dumps(inputs))
-    except (OSError, KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError):
         return None  # there is none, or it is damaged: made again either way
     is_there = all(folder.exists(name) and folder.size(name) == size for name, size in sizes.items())
     return said if is_same and is_there else None

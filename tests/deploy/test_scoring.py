@@ -10,18 +10,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from support import brightness
+from support import brightness, scored_store
 
 from skymetal.catalogs.storage import Folder
-from skymetal.catalogs.targets import write_targets
 from skymetal.deploy.config import read_job
 from skymetal.deploy.planning import _duration, _probe_workers
 from skymetal.deploy.run import Run, open_run
 from skymetal.deploy.scoring import MONITOR, _score
 from skymetal.engine.probe import Probe
 from skymetal.engine.score_plan import ScorePlan
-from skymetal.engine.shard import StoreLayout
-from skymetal.engine.store import create_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 NUM_GALAXIES = 160
@@ -37,43 +34,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def make_plan(root: Path, *, error: float) -> ScorePlan:
-    folder, brightness_N = Folder(root), np.arange(NUM_GALAXIES) % 100
-    truth = 8 + brightness_N / 100 + error
+    truth = 8 + np.arange(NUM_GALAXIES) % 100 / 100 + error
     truth[::8] = np.nan
     table = pa.table({"object_id": np.arange(NUM_GALAXIES), "oh_p50": truth.astype(np.float32)})
-    targets = write_targets(folder, "targets.parquet", table, selection={"survey": "sdss"})
-    layout = StoreLayout(
-        image_spec=brightness.SPEC,
-        num_targets=NUM_GALAXIES,
+    plan = scored_store.make_plan(
+        Folder(root),
+        table,
+        lambda object_id: np.stack([np.full((8, 8, 3), each % 100, np.uint8) for each in object_id]),
+        brightness.ref(),
         shard_size=16,
-        chunk_size=16,
-        targets_digest=targets.digest,
     )
-    store = create_store(folder / "store.zarr", layout)
-    for index in range(store.num_blocks):
-        rows = slice(*layout.rows(index))
-        receipt = pa.table(
-            {
-                "object_id": np.arange(NUM_GALAXIES)[rows],
-                "is_stored": np.ones(16, dtype=bool),
-                "ingest_flags": np.zeros(16, np.int32),
-                "pixel_scale_arcsec": pa.nulls(16, pa.float64()),
-                "source": ["made"] * 16,
-                "reason": [""] * 16,
-            }
-        )
-        images = np.broadcast_to(brightness_N[rows][:, None, None, None], (16, 8, 8, 3)).astype(np.uint8)
-        store.write_block(index, images, receipt)
-    store.finish()
-    return ScorePlan(
-        store=store,
-        targets=targets,
-        parts=folder / "parts",
-        predictor=brightness.ref(),
-        reference=brightness.REFERENCE,
-        run_digest="run",
-        truths=("oh_p50",),
-    )
+    return dataclasses.replace(plan, truths=("oh_p50",))
 
 
 def test_what_came_is_measured_against_what_is_known(

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 import pytest
-from support import brightness, poison, poisoned_store
+from support import brightness, poison, poisoned_store, scored_store
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import read_part
@@ -16,8 +16,6 @@ from skymetal.engine.predict import Predictions
 from skymetal.engine.rows import catalogue_rows
 from skymetal.engine.score import finish_score, score_block
 from skymetal.engine.score_plan import ScorePlan, ScoreSettings
-from skymetal.engine.shard import StoreLayout
-from skymetal.engine.store import create_store
 
 
 @pytest.fixture
@@ -26,35 +24,17 @@ def plan(folder: Folder) -> ScorePlan:
     table = pa.table(
         {"object_id": range(100, 110), "ra": random.uniform(0, 360, 10), "dec": random.uniform(-60, 60, 10)}
     )
-    targets = write_targets(folder, "targets.parquet", table, selection={"survey": "sdss"})
-    layout = StoreLayout(
-        image_spec=brightness.SPEC, num_targets=10, shard_size=4, chunk_size=4, targets_digest=targets.digest
-    )
-    store = create_store(folder / "store.zarr", layout)
-    for index in range(store.num_blocks):
-        start, stop = layout.rows(index)
-        ids = targets.read(start, stop)["object_id"]
-        num_rows = stop - start
-        rows = pa.table(
-            {
-                "object_id": ids,
-                "is_stored": [i != 105 for i in ids.to_pylist()],
-                "ingest_flags": [1 if i == 103 else 0 for i in ids.to_pylist()],
-                "pixel_scale_arcsec": pa.nulls(num_rows, pa.float64()),
-                "source": ["s"] * num_rows,
-                "reason": ["blank" if i == 105 else "" for i in ids.to_pylist()],
-            }
-        )
-        images = np.stack([np.full((8, 8, 3), i - 100, np.uint8) for i in ids.to_pylist()])
-        store.write_block(index, images, rows)
-    store.finish()
-    return ScorePlan(
-        store=store,
-        targets=targets,
-        parts=folder / "parts",
-        predictor=brightness.ref(),
-        reference=brightness.REFERENCE,
-        run_digest="run",
+    return scored_store.make_plan(
+        folder,
+        table,
+        lambda object_id: np.stack([np.full((8, 8, 3), each - 100, np.uint8) for each in object_id]),
+        brightness.ref(),
+        shard_size=4,
+        rows={
+            "is_stored": lambda each: each != 105,
+            "ingest_flags": lambda each: int(each == 103),
+            "reason": lambda each: "blank" if each == 105 else "",
+        },
     )
 
 

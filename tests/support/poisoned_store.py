@@ -6,13 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-from support import brightness, poison
+from support import poison, scored_store
 
 from skymetal.catalogs.storage import Folder
-from skymetal.catalogs.targets import write_targets
 from skymetal.engine.score_plan import ScorePlan
-from skymetal.engine.shard import StoreLayout
-from skymetal.engine.store import create_store
 
 
 def make_plan(folder: Folder, poisoned: Mapping[int, int], *, num_galaxies: int, shard_size: int) -> ScorePlan:
@@ -22,36 +19,20 @@ def make_plan(folder: Folder, poisoned: Mapping[int, int], *, num_galaxies: int,
     for row, kind in poisoned.items():
         poison.poison(images[row], kind)
     object_id = 10_000 + 3 * np.arange(num_galaxies)
-    targets = write_targets(folder, "targets.parquet", pa.table({"object_id": object_id}), selection={})
-    layout = StoreLayout(
-        image_spec=poison.SPEC,
-        num_targets=num_galaxies,
-        shard_size=shard_size,
-        chunk_size=shard_size,
-        targets_digest=targets.digest,
-    )
-    store = create_store(folder / "store.zarr", layout)
     is_stored = np.arange(num_galaxies) % 97 != 96
     images[~is_stored] = 0
-    for index in range(store.num_blocks):
-        rows = slice(*layout.rows(index))
-        receipt = pa.table(
-            {
-                "object_id": object_id[rows],
-                "is_stored": is_stored[rows],
-                "ingest_flags": np.zeros(rows.stop - rows.start, np.int32),
-                "pixel_scale_arcsec": pa.nulls(rows.stop - rows.start, pa.float64()),
-                "source": [f"{each}.jpg" for each in object_id[rows]],
-                "reason": ["" if each else "blank" for each in is_stored[rows]],
-            }
-        )
-        store.write_block(index, images[rows], receipt)
-    store.finish()
-    return ScorePlan(
-        store=store,
-        targets=targets,
-        parts=folder / "parts",
-        predictor=poison.ref(),
-        reference=brightness.REFERENCE,
-        run_digest="run",
+
+    def row_of(each: int) -> int:
+        return (each - 10_000) // 3
+
+    return scored_store.make_plan(
+        folder,
+        pa.table({"object_id": object_id}),
+        lambda some: images[(some - 10_000) // 3],
+        poison.ref(),
+        shard_size=shard_size,
+        rows={
+            "is_stored": lambda each: bool(is_stored[row_of(each)]),
+            "reason": lambda each: "" if is_stored[row_of(each)] else "blank",
+        },
     )

@@ -11,7 +11,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from skymetal.train.evaluation.metrics import OUTLIER_DEX, Metrics, Values
+from skymetal.catalogs.measures import OUTLIER_DEX
+from skymetal.train.evaluation.metrics import Metrics, Values
 
 MANY_GALAXIES = 2000
 """From here on single points hide each other, and density says more."""

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from skymetal.catalogs.measures import OUTLIER_DEX
 from skymetal.train.evaluation.drawing import (
     LINE,
     OH_LABEL,
@@ -22,7 +23,7 @@ from skymetal.train.evaluation.drawing import (
     ticks_inside,
     to_png,
 )
-from skymetal.train.evaluation.metrics import OUTLIER_DEX, Metrics, Values, evaluate
+from skymetal.train.evaluation.metrics import Metrics, Values, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)

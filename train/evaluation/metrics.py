@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.measures import NMAD_SCALE, OUTLIER_DEX
 
-OUTLIER_DEX = 0.2
-NMAD_SCALE = 1.4826
-"""Makes the median absolute deviation of a normal distribution its standard deviation."""
 NUM_RESAMPLINGS = 200
 BATCH_ROWS = 1 << 18
 """So many resampled galaxies are in memory at once."""
