@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -106,52 +106,66 @@ def score(run: Run) -> None:
         say(f"score: {len(manifest.rejected)} of them have an image but no prediction; see {names.QUARANTINE}")
 
 
+@dataclass(kw_only=True)
+class _Progress:
+    """What has come so far: the parts summed up, and for each worker its galaxies and seconds."""
+
+    reference: Reference
+    summary: PartSummary | None = None
+    speeds: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, part: ScoredPart) -> None:
+        if part.summary is not None:
+            self.summary = part.summary if self.summary is None else self.summary + part.summary
+            number, seconds = self.speeds.get(part.worker, (0.0, 0.0))
+            self.speeds[part.worker] = number + _num_galaxies(part), seconds + part.seconds
+
+    def rates(self) -> dict[str, float]:
+        """Return galaxies a second of each worker."""
+        return {worker: number / seconds for worker, (number, seconds) in self.speeds.items() if seconds}
+
+    def describe(self) -> str:
+        """Return what stands beside the progress bar."""
+        rates = self.rates().values()
+        if self.summary is None or not rates:
+            return ""
+        low, high = f"{min(rates):.3g}", f"{max(rates):.3g}"
+        words = f"{len(rates)} workers, {low if low == high else f'{low} to {high}'} galaxies a second each"
+        return "; ".join(filter(None, [describe_progress(self.summary, self.reference), words]))
+
+
 def _score(run: Run, plan: ScorePlan, missing: list[int]) -> None:
     """Score what is missing. Raises RuntimeError where what comes is far from what is known: the rest is not scored."""
     total = sum(stop - start for start, stop in map(plan.store.layout.rows, missing))
-    done: list[PartSummary] = []
-    reference = plan.reference
-    speeds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    progress, ratio = _Progress(reference=plan.reference), run.job.score.stop_rmse_ratio
 
-    def amount(part: ScoredPart) -> int:
-        return part.receipt.num_rows + part.receipt.num_quarantined
-
-    def note(part: ScoredPart) -> str:
-        return "; ".join(
-            filter(None, [describe_progress(done[0], reference) if done else "", _describe_speeds(speeds)])
-        )
+    def note(_: ScoredPart) -> str:
+        return progress.describe()
 
     parts = score_store(plan, run.cluster.client())
     try:
-        for part in track(parts, title="score", total=total, unit="galaxies", amount=amount, note=note):
-            if part.summary is None:
+        for part in track(parts, title="score", total=total, unit="galaxies", amount=_num_galaxies, note=note):
+            progress.add(part)
+            if progress.summary is None:
                 continue
-            done[:] = [done[0] + part.summary if done else part.summary]
-            speeds[part.worker][0] += amount(part)
-            speeds[part.worker][1] += part.seconds
-            reason = reason_to_stop(done[0], reference, stop_rmse_ratio=run.job.score.stop_rmse_ratio)
+            reason = reason_to_stop(progress.summary, plan.reference, stop_rmse_ratio=ratio)
             if reason:
-                raise RuntimeError(
-                    f"score is stopped after {done[0].num_rows} galaxies: {reason}. What is done is kept"
-                )
+                number = progress.summary.num_rows
+                raise RuntimeError(f"score is stopped after {number} galaxies: {reason}. What is done is kept")
     finally:
-        if done:
-            _tell(run, done[0], reference, speeds)
+        if progress.summary is not None:
+            _tell(run, progress.summary, progress)
 
 
-def _describe_speeds(speeds: dict[str, list[float]]) -> str:
-    rates = [number / seconds for number, seconds in speeds.values() if seconds]
-    if not rates:
-        return ""
-    low, high = f"{min(rates):.3g}", f"{max(rates):.3g}"
-    return f"{len(rates)} workers, {low if low == high else f'{low} to {high}'} galaxies a second each"
+def _num_galaxies(part: ScoredPart) -> int:
+    return part.receipt.num_rows + part.receipt.num_quarantined
 
 
-def _tell(run: Run, summary: PartSummary, reference: Reference, speeds: dict[str, list[float]]) -> None:
+def _tell(run: Run, summary: PartSummary, progress: _Progress) -> None:
     """Say and record how the pass went; of those galaxies that this command scored."""
-    numbers = to_json(summary, reference)
+    numbers = to_json(summary, progress.reference)
     run.directory.folder.write(MONITOR, json.dumps(numbers, sort_keys=True, indent=1).encode())
-    rates = {worker: round(number / seconds, 3) for worker, (number, seconds) in speeds.items() if seconds}
+    rates = {worker: round(rate, 3) for worker, rate in progress.rates().items()}
     run.directory.record("score", "scored", galaxies_per_second=rates, **numbers)
     accuracy = measure_accuracy(summary)
     if accuracy is not None:
@@ -160,7 +174,7 @@ def _tell(run: Run, summary: PartSummary, reference: Reference, speeds: dict[str
             f"NMAD {accuracy.nmad:.3f}, median bias {accuracy.bias:+.3f}, {100 * accuracy.coverage_68:.1f} % "
             f"in the 68 % interval, {100 * accuracy.coverage_95:.1f} % in the 95 % interval"
         )
-    for drift in measure_drift(summary, reference):
+    for drift in measure_drift(summary, progress.reference):
         if is_shift(drift):
             say(
                 f"score: {drift.name} is distributed otherwise than among the galaxies the ensemble learnt from "
