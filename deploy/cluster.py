@@ -92,8 +92,10 @@ class LazyCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._client is not None:
-            # What a cluster says while it is being closed is no news to the user.
-            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+            # What a cluster says while it is being closed is no news to the user: its own words, and those of the
+            # loops that its connections are cut under.
+            for name in ("distributed", "tornado.application", "asyncio"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             self._client.close()
             _close(self._cluster)
             shutil.rmtree(self._scratch, ignore_errors=True)
