@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -58,14 +59,23 @@ class Catalog:
 
         Raises InputError for a column that is not there, RuntimeError where the catalogue is damaged.
         """
-        names = list(self.schema.names if columns is None else columns)
-        for name in names:
-            if name not in self.schema.names:
-                raise missing_column(str(self.path), name, self.schema.names)
-        table = self._read(columns=names)
-        if table.num_rows != self.num_rows:
-            raise RuntimeError(f"{self.path} is damaged: it holds {table.num_rows} rows, not {self.num_rows}; {REMEDY}")
+        table = self._read(columns=self._names(columns))
+        self._check_rows(table.num_rows)
         return table
+
+    def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yield all rows in order, a file at a time, so that memory does not grow with the catalogue.
+
+        Raises as :meth:`to_arrow` does; that rows are missing shows at the end.
+        """
+        names = self._names(columns)
+        num_rows = 0
+        with self._damage_named():
+            for fragment in self._dataset.get_fragments():
+                table = fragment.to_table(schema=self.schema, columns=names)
+                num_rows += table.num_rows
+                yield table
+        self._check_rows(num_rows)
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return all rows as a data frame; like :meth:`to_arrow`."""
@@ -111,9 +121,25 @@ class Catalog:
         angle_N = separation_arcsec(near["ra"].to_numpy(), near["dec"].to_numpy(), ra, dec)
         return near.filter(pa.array(angle_N <= radius_arcsec))
 
+    def _names(self, columns: Sequence[str] | None) -> list[str]:
+        names = list(self.schema.names if columns is None else columns)
+        for name in names:
+            if name not in self.schema.names:
+                raise missing_column(str(self.path), name, self.schema.names)
+        return names
+
+    def _check_rows(self, num_rows: int) -> None:
+        if num_rows != self.num_rows:
+            raise RuntimeError(f"{self.path} is damaged: it holds {num_rows} rows, not {self.num_rows}; {REMEDY}")
+
     def _read(self, **selection: Any) -> pa.Table:
-        try:
+        with self._damage_named():
             return self._dataset.to_table(**selection)
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, pa.ArrowInvalid) as error:
             raise RuntimeError(f"{self.path} is damaged: {error}; {REMEDY}") from error
 

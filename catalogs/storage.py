@@ -21,6 +21,7 @@ from typing import BinaryIO
 from skymetal.catalogs.errors import InputError
 
 TEMPORARY_PREFIX = ".writing-"
+FileStamp = tuple[int, int, int, int]
 _counter = itertools.count()
 
 
@@ -33,6 +34,12 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, read piece by piece."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_stamp(path: Path) -> FileStamp:
+    """Return what changes whenever another file takes the name: device, inode, size, time of change."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from skymetal.catalogs.parts import PARQUET_OPTIONS
 from skymetal.catalogs.selection.repeats import refuse_repeats
 from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX, SKY, with_healpix
 from skymetal.catalogs.selection.spill import sort_table
-from skymetal.catalogs.storage import Folder, file_digest
+from skymetal.catalogs.storage import FileStamp, Folder, file_digest, file_stamp
 
 ROW_GROUP_SIZE = 8192
 _SELECTION = b"skymetal.selection"
@@ -38,7 +38,8 @@ class TargetList:
     @cached_property
     def _file(self) -> pq.ParquetFile:
         with self._damage_named():
-            return pq.ParquetFile(self.path, page_checksum_verification=True)
+            stamp = file_stamp(self.path)
+            return pq.ParquetFile(self.path, metadata=_footer(self.path, stamp), page_checksum_verification=True)
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -92,7 +93,7 @@ class TargetList:
 
     def read_groups(self) -> NDArray[np.int64]:
         """Return the group_id, in ascending order, of every group of more than one galaxy (within 2 arcsec)."""
-        return _read_groups(self.path)
+        return _read_groups(self.path, file_stamp(self.path))
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows in order, a row group at a time, so that memory does not grow with the list."""
@@ -103,8 +104,14 @@ class TargetList:
 
 
 @lru_cache(maxsize=4)
-def _read_groups(path: Path) -> NDArray[np.int64]:
-    """Read once a process: the list never changes, and its groups are few."""
+def _footer(path: Path, stamp: FileStamp) -> pq.FileMetaData:
+    """Parse once a process: a list travels to a worker with each task, and its footer grows with the survey."""
+    return pq.read_metadata(path)
+
+
+@lru_cache(maxsize=4)
+def _read_groups(path: Path, stamp: FileStamp) -> NDArray[np.int64]:
+    """Read once a process: the groups are few."""
     targets = TargetList(path)
     if GROUP_ID not in targets.column_names:
         return np.empty(0, np.int64)

@@ -40,52 +40,63 @@ def measure_appearance(images_NHWC: NDArray[Any]) -> NDArray[np.float32]:
     every = max(images_NHWC.shape[1] // GRID, 1)
     images_NHWC = images_NHWC[:, ::every, ::every]
     num_images, height, width, num_bands = images_NHWC.shape
-    weights_QX = _apertures(height, width, num_bands)
+    light_PX, texture_PX = _apertures(height, width), _steps(height, width)
     out_NA = np.empty((num_images, num_bands + 2), np.float32)
     rows_at_once = max(_NUMBERS_AT_ONCE // (height * width * num_bands), 1)
     for first in range(0, num_images, rows_at_once):
+        rows = slice(first, min(first + rows_at_once, num_images))
         # Band by band in memory: sums over strided pixels are several times slower.
-        pixels_NCHW = np.moveaxis(images_NHWC[first : first + rows_at_once], 3, 1).astype(np.float32, order="C")
-        sums_NX = pixels_NCHW.reshape(len(pixels_NCHW), -1) @ weights_QX
-        light = _light(sums_NX[:, :num_bands], sums_NX[:, num_bands:])
-        rows = slice(first, first + len(pixels_NCHW))
-        out_NA[rows] = np.clip(np.column_stack([*light, *_texture(pixels_NCHW)]), -_LIMIT, _LIMIT)
+        pixels_CNP = (
+            np.moveaxis(images_NHWC[rows], 3, 0).astype(np.float32, order="C").reshape(num_bands, -1, height * width)
+        )
+        sums_CNX = (pixels_CNP.reshape(-1, height * width) @ light_PX).reshape(num_bands, -1, light_PX.shape[1])
+        texture = _texture(pixels_CNP, width, texture_PX)
+        out_NA[rows] = np.clip(
+            np.column_stack([*_light(sums_CNX[:, :, 0], sums_CNX[:, :, 1]), *texture]), -_LIMIT, _LIMIT
+        )
     return out_NA
 
 
-def _light(inner_NC: NDArray[np.float32], outer_NC: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def _light(inner_CN: NDArray[np.float32], outer_CN: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Return the colours and the concentration; zeros where there is no light."""
-    both_NC = np.abs(outer_NC[:, :-1]) + np.abs(outer_NC[:, 1:])
-    colours_NC = (outer_NC[:, :-1] - outer_NC[:, 1:]) / np.where(both_NC > _TINY, both_NC, np.inf)
-    light_N = outer_NC.mean(axis=1)
-    return [*colours_NC.T, inner_NC.mean(axis=1) / np.where(np.abs(light_N) > _TINY, light_N, np.inf)]
+    both_CN = np.abs(outer_CN[:-1]) + np.abs(outer_CN[1:])
+    colours_CN = (outer_CN[:-1] - outer_CN[1:]) / np.where(both_CN > _TINY, both_CN, np.inf)
+    light_N = outer_CN.mean(axis=0)
+    return [*colours_CN, inner_CN.mean(axis=0) / np.where(np.abs(light_N) > _TINY, light_N, np.inf)]
 
 
-def _texture(pixels_NCHW: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def _texture(pixels_CNP: NDArray[np.float32], width: int, steps_PX: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Return chroma and roughness; zeros for an even image."""
-    num_pixels = np.float32(pixels_NCHW.shape[2] * pixels_NCHW.shape[3])
-    range_NHW = pixels_NCHW.max(axis=1) - pixels_NCHW.min(axis=1)
-    grey_NHW = pixels_NCHW.mean(axis=1)
-    level_N = _sum(grey_NHW) / num_pixels
-    spread_N = _sum(np.abs(grey_NHW - level_N[:, None, None])) / num_pixels
-    across, down = grey_NHW[:, :, 1:] - grey_NHW[:, :, :-1], grey_NHW[:, 1:] - grey_NHW[:, :-1]
-    steps_N = (_sum(np.abs(across)) + _sum(np.abs(down))) / np.float32(across[0].size)
-    chroma_N = _sum(range_NHW) / num_pixels / np.where(np.abs(level_N) > _TINY, np.abs(level_N), np.inf)
+    range_NP = pixels_CNP.max(axis=0) - pixels_CNP.min(axis=0)
+    grey_NP = pixels_CNP.mean(axis=0)
+    every_P = np.full(grey_NP.shape[1], 1 / grey_NP.shape[1], np.float32)
+    level_N = grey_NP @ every_P
+    spread_N = np.abs(grey_NP - level_N[:, None]) @ every_P
+    # Differences along the whole memory; those from one row's or image's end to the next one's start weigh nothing.
+    flat = np.append(grey_NP.ravel(), np.zeros(width, np.float32))
+    across_NP = np.abs(flat[1 : 1 + grey_NP.size] - flat[: grey_NP.size]).reshape(grey_NP.shape)
+    down_NP = np.abs(flat[width : width + grey_NP.size] - flat[: grey_NP.size]).reshape(grey_NP.shape)
+    steps_N = across_NP @ steps_PX[:, 0] + down_NP @ steps_PX[:, 1]
+    chroma_N = range_NP @ every_P / np.where(np.abs(level_N) > _TINY, np.abs(level_N), np.inf)
     roughness_N = steps_N / np.where(spread_N > _TINY, spread_N, np.inf)
     return [chroma_N.astype(np.float32), roughness_N.astype(np.float32)]
 
 
-def _sum(values_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(values_NHW.reshape(len(values_NHW), -1).sum(axis=1), np.float32)
-
-
 @lru_cache(maxsize=4)
-def _apertures(height: int, width: int, num_bands: int) -> NDArray[np.float32]:
-    """Return (C · P, 2 · C): weights that sum each band's light inside each radius, less the border's mean a pixel."""
+def _apertures(height: int, width: int) -> NDArray[np.float32]:
+    """Return (P, 2): weights that sum a band's light inside each radius, less the border's mean a pixel."""
     y, x = np.mgrid[:height, :width]
     radius = np.hypot((y - (height - 1) / 2) / height, (x - (width - 1) / 2) / width).ravel()
     sky = (radius >= BORDER) / np.count_nonzero(radius >= BORDER)
     masks = [radius < reach for reach in (INNER, OUTER)]
-    sums_PA = np.column_stack([mask - mask.sum() * sky for mask in masks]) / masks[1].sum()
-    own_band_CC = np.eye(num_bands)
-    return np.ascontiguousarray(np.einsum("pa,bc->bpac", sums_PA, own_band_CC).reshape(-1, 2 * num_bands), np.float32)
+    return np.ascontiguousarray(
+        np.column_stack([mask - mask.sum() * sky for mask in masks]) / masks[1].sum(), np.float32
+    )
+
+
+@lru_cache(maxsize=4)
+def _steps(height: int, width: int) -> NDArray[np.float32]:
+    """Return (P, 2): weights of the steps from each pixel to the next across and down, where there is one."""
+    y, x = np.mgrid[:height, :width]
+    has_next = [(x < width - 1).ravel(), (y < height - 1).ravel()]
+    return np.asfortranarray(np.column_stack(has_next) / (height * (width - 1)), np.float32)

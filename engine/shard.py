@@ -106,19 +106,18 @@ def decode_shard(layout: StoreLayout, data: bytes, rows: slice) -> NDArray[Any]:
 
 def checksums(object_id_N: NDArray[np.int64], images_NHWC: NDArray[Any]) -> NDArray[np.uint32]:
     """Return the CRC-32C of each galaxy: of its id's eight bytes, little endian, then its pixels."""
-    # Slices of flat bytes, a piece that fits the processor's cache at a time: for tiny cutouts a numpy object a galaxy
+    # Rows of flat bytes, a piece that fits the processor's cache at a time: for tiny cutouts a numpy object a galaxy
     # would cost more than its checksum.
-    ids = object_id_N.astype("<i8").tobytes()
-    size = images_NHWC[0].nbytes if len(images_NHWC) else 0
-    rows_at_once = max(_PIECE_BYTES // max(size, 1), 1)
-    value, extend = google_crc32c.value, google_crc32c.extend
-    crcs = np.empty(len(object_id_N), np.uint32)
-    for first in range(0, len(object_id_N), rows_at_once):
-        pixels = images_NHWC[first : first + rows_at_once].tobytes()
-        rows = range(first, min(first + rows_at_once, len(object_id_N)))
-        crcs[first : rows.stop] = [
-            extend(value(ids[8 * n : 8 * n + 8]), pixels[size * (n - first) : size * (n - first + 1)]) for n in rows
-        ]
+    num_galaxies = len(object_id_N)
+    rows_N = np.ascontiguousarray(images_NHWC).reshape(num_galaxies, -1).view(np.uint8)
+    id_N = object_id_N.astype("<i8").reshape(-1, 1).view(np.uint8)
+    size = 8 + rows_N.shape[1] if num_galaxies else 8
+    rows_at_once = max(_PIECE_BYTES // size, 1)
+    crcs = np.empty(num_galaxies, np.uint32)
+    for first in range(0, num_galaxies, rows_at_once):
+        rows = slice(first, min(first + rows_at_once, num_galaxies))
+        data = np.concatenate([id_N[rows], rows_N[rows]], axis=1).tobytes()
+        crcs[rows] = [google_crc32c.value(data[start : start + size]) for start in range(0, len(data), size)]
     return crcs
 
 

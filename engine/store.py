@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
-from skymetal.catalogs.storage import Folder, commit_receipt, digest
+from skymetal.catalogs.storage import FileStamp, Folder, commit_receipt, digest, file_stamp
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.shard import (
     ATTRIBUTE,
@@ -82,26 +82,18 @@ class CutoutStore:
         """How many shards."""
         return self.layout.num_blocks
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """Names the layout and every galaxy's pixels; only a finished store has one."""
-        return self._digest(self._receipt_digests)
+        return _digest(self.layout, self._receipt_digests)
 
-    @cached_property
+    @property
     def _receipt_digests(self) -> list[str]:
         try:
-            content = json.loads(self.folder.read(MANIFEST))
-            digests = [str(text) for text in content["receipts"]]
-            if content["digest"] == self._digest(digests):
-                return digests
-            reason = "its digest is not that of its receipts"
+            return _read_manifest(self.folder, self.layout, file_stamp(self.folder.path / MANIFEST))
         except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
-            reason = first_line(error)
-        message = f"{self.folder}/{MANIFEST} is damaged ({reason}); {REMEDY}"
-        raise RuntimeError(message)
-
-    def _digest(self, receipt_digests: list[str]) -> str:
-        return digest(json.dumps([self.layout.to_json(), receipt_digests], sort_keys=True).encode())
+            message = f"{self.folder}/{MANIFEST} is damaged ({first_line(error)}); {REMEDY}"
+            raise RuntimeError(message) from error
 
     @property
     def is_finished(self) -> bool:
@@ -219,13 +211,27 @@ class CutoutStore:
         is_stored_N = self.read_is_stored()
         digests = [digest(self.folder.read(receipt_name(index))) for index in range(self.num_blocks)]
         content = {
-            "digest": self._digest(digests),
+            "digest": _digest(self.layout, digests),
             "metadata": {name: digest(data) for name, data in array_metadata(self.layout).items()},
             "num_stored": int(np.count_nonzero(is_stored_N)),
             "num_targets": self.num_targets,
             "receipts": digests,
         }
         commit_receipt(self.folder, MANIFEST, json.dumps(content, sort_keys=True, indent=1).encode())
+
+
+@lru_cache(maxsize=4)
+def _read_manifest(folder: Folder, layout: StoreLayout, stamp: FileStamp) -> list[str]:
+    """Return the receipts' digests, read once a process: a store travels to a worker with each task."""
+    content = json.loads(folder.read(MANIFEST))
+    digests = [str(text) for text in content["receipts"]]
+    if content["digest"] != _digest(layout, digests):
+        raise ValueError("its digest is not that of its receipts")
+    return digests
+
+
+def _digest(layout: StoreLayout, receipt_digests: list[str]) -> str:
+    return digest(json.dumps([layout.to_json(), receipt_digests], sort_keys=True).encode())
 
 
 def create_store(folder: Folder, layout: StoreLayout) -> CutoutStore:
