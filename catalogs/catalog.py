@@ -1,33 +1,30 @@
-"""Reading a published catalogue: whole, by SQL, or around a point on the sky."""
+"""Reading a published catalogue: whole, in samples, by SQL, around a point on the sky, beside another table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from operator import or_
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from skymetal.catalogs import hats
-from skymetal.catalogs.cone import check_cone, cone_ranges, separation_arcsec
-from skymetal.catalogs.edition import PLAIN_PROPERTIES
+from skymetal.catalogs.contents import BUILDING_PREFIX, LINK, NUM_ROWS, VERSIONS, read_contents, read_properties
+from skymetal.catalogs.crossmatch import Match, match_table
 from skymetal.catalogs.errors import InputError, missing_column
-from skymetal.catalogs.publish import BUILDING_PREFIX, LINK, VERSIONS
-from skymetal.catalogs.storage import open_folder
+from skymetal.catalogs.files import REMEDY, DataFiles, list_files
+from skymetal.catalogs.region import box_ranges, check_box, check_cone, cone_ranges, separation_arcsec
+from skymetal.catalogs.sampling import sample_rows
+from skymetal.catalogs.storage import Folder, open_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 VIEW = "catalogue"
-REMEDY = "delete that folder and run `skymetal publish` again"
 # Over data that we opened ourselves: no file, no network, no extension, no Python variable of the caller's.
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -44,7 +41,9 @@ _LOCKED: dict[str, str | bool | int | float | list[str]] = {
 class Catalog:
     """One version of a published catalogue; it stays the same whatever is published meanwhile.
 
-    ``path`` is the version's folder; rows come in sky order, or by object_id where there are no positions.
+    ``path`` is the version's folder; rows come in sky order, or by object_id where there are no positions. ``columns``
+    are in the order asked for; left out, all. Every method raises InputError for a column that is not there, and
+    RuntimeError where the catalogue is damaged.
     """
 
     path: Path
@@ -54,33 +53,51 @@ class Catalog:
     schema: pa.Schema
     properties: dict[str, str]
 
-    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return all rows; ``columns`` in the order asked for.
+    @property
+    def version(self) -> str:
+        """The version's name: the same content, the same name."""
+        return self.path.name
 
-        Raises InputError for a column that is not there, RuntimeError where the catalogue is damaged.
-        """
-        table = self._read(columns=self._names(columns))
-        self._check_rows(table.num_rows)
-        return table
+    @property
+    def table_path(self) -> Path:
+        """The folder of the table of galaxies: where there are positions a HATS catalogue."""
+        return self.path / self.name
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield all rows in order, a file at a time, so that memory does not grow with the catalogue.
 
-        Raises as :meth:`to_arrow` does; that rows are missing shows at the end.
+        That rows are missing shows at the end.
         """
         names = self._names(columns)
         num_rows = 0
-        with self._damage_named():
-            for fragment in self._dataset.get_fragments():
-                table = fragment.to_table(schema=self.schema, columns=names)
-                num_rows += table.num_rows
-                yield table
+        for index in range(len(self._files.names)):
+            table = self._files.read(index, names)
+            num_rows += table.num_rows
+            yield table
         self._check_rows(num_rows)
 
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return all rows."""
+        table = self._files.read_all(self._names(columns))
+        self._check_rows(table.num_rows)
+        return table
+
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return all rows as a data frame; like :meth:`to_arrow`."""
+        """Return all rows as a data frame."""
         frame: pd.DataFrame = self.to_arrow(columns).to_pandas()
         return frame
+
+    def to_dask(self, columns: Sequence[str] | None = None) -> Any:
+        """Return a dask DataFrame, a file a partition; needs ``pip install 'dask[dataframe]'``."""
+        from dask import dataframe  # an optional dependency: only this method has use for it
+
+        names, files = self._names(columns), self._files
+        meta = self.schema.empty_table().select(names).to_pandas()
+        return dataframe.from_map(_read_frame, range(len(files.names)), files=files, columns=names, meta=meta)
+
+    def to_duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
+        """Return a duckdb relation over all rows, of a connection of yours or duckdb's default one."""
+        return (connection or duckdb.default_connection()).from_arrow(self._files.dataset)
 
     def sql(self, query: str) -> pa.Table:
         """Return what one SELECT over the table ``catalogue`` gives.
@@ -94,7 +111,7 @@ class Catalog:
             statements = duckdb.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise InputError(f"a query is one SELECT statement over {VIEW}, got {_describe(statements)}")
-            connection.register(VIEW, self._dataset)
+            connection.register(VIEW, self._files.dataset)
             return connection.sql(query).to_arrow_table()
         except duckdb.Error as error:
             # duckdb has no class of its own for a table that it was given and could not read.
@@ -104,22 +121,60 @@ class Catalog:
         finally:
             connection.close()
 
-    def cone(self, ra: float, dec: float, radius_arcsec: float) -> pa.Table:
+    def cone(self, ra: float, dec: float, radius_arcsec: float, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the galaxies within ``radius_arcsec`` of an ICRS position in degrees, the border included.
 
-        Raises InputError for a circle that is not on the sky, and for a catalogue without positions.
+        Only the files and row groups near it are read. Raises InputError for a circle that is not on the sky, and for
+        a catalogue without positions.
         """
-        if not self.has_sky:
-            raise InputError(
-                f"{self.path} has no sky positions: its survey table had no ra and dec; select by object_id"
-            )
+        self._need_sky("a cone search")
         check_cone(ra, dec, radius_arcsec)
-        index = pc.field("_healpix_29")
-        # Parquet's statistics let whole row groups outside the ranges be skipped.
-        ranges = [(index >= start) & (index < stop) for start, stop in cone_ranges(ra, dec, radius_arcsec).tolist()]
-        near = self._read(filter=reduce(or_, ranges))
+        near, names = self._read_ranges(cone_ranges(ra, dec, radius_arcsec), columns)
         angle_N = separation_arcsec(near["ra"].to_numpy(), near["dec"].to_numpy(), ra, dec)
-        return near.filter(pa.array(angle_N <= radius_arcsec))
+        return near.filter(pa.array(angle_N <= radius_arcsec)).select(names)
+
+    def box(self, ra: tuple[float, float], dec: tuple[float, float], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the galaxies with ra from the first to the second, eastwards, and dec likewise, in degrees.
+
+        ``ra=(350, 10)`` is 20 degrees across 0; the borders are included. Raises as :meth:`cone` does.
+        """
+        self._need_sky("a box search")
+        check_box(ra, dec)
+        near, names = self._read_ranges(box_ranges(ra, dec), columns)
+        ra_N, dec_N = near["ra"].to_numpy(), near["dec"].to_numpy()
+        is_after_N, is_before_N = ra_N >= ra[0] % 360.0, ra_N <= (ra[1] % 360.0 or 360.0 * (ra[1] > 0))
+        is_east_N = is_after_N & is_before_N if ra[0] <= ra[1] else is_after_N | is_before_N
+        return near.filter(pa.array(is_east_N & (dec_N >= dec[0]) & (dec_N <= dec[1]))).select(names)
+
+    def crossmatch(
+        self, table: Any, radius_arcsec: float, columns: Sequence[str] | None = None, **options: Any
+    ) -> pa.Table:
+        """Return, for each row of a table with positions, the nearest galaxy within ``radius_arcsec``.
+
+        table is an Arrow, pandas or astropy table; see :class:`~skymetal.catalogs.crossmatch.Match` for the options:
+        ra, dec (the names of its columns, in ICRS degrees) and keep_all (rows without a galaxy too, with nulls). The
+        result has the table's columns, the catalogue's, and ``separation_arcsec``. Raises InputError for positions that
+        are not on the sky, and for a catalogue without positions.
+        """
+        self._need_sky("a crossmatch")
+        return match_table(self._files, table, Match(radius_arcsec=radius_arcsec, **options), self._names(columns))
+
+    def sample(self, num_rows: int, *, seed: int = 0, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return galaxies drawn at random, in order: the same for the same seed, whatever the layout."""
+        return sample_rows(self._files, num_rows, seed=seed, columns=self._names(columns))
+
+    @cached_property
+    def _files(self) -> DataFiles:
+        try:
+            contents = read_contents(Folder(self.path), self.properties)
+        except (OSError, ValueError) as error:
+            raise RuntimeError(f"{self.path} is damaged: {error}; {REMEDY}") from error
+        return list_files(self.table_path, self.schema, contents)
+
+    def _read_ranges(self, ranges: Any, columns: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
+        """Return the rows in the ranges, with their positions, and the names that were asked for."""
+        names = self._names(columns)
+        return self._files.read_ranges(ranges, [*names, *(each for each in ("ra", "dec") if each not in names)]), names
 
     def _names(self, columns: Sequence[str] | None) -> list[str]:
         names = list(self.schema.names if columns is None else columns)
@@ -128,66 +183,62 @@ class Catalog:
                 raise missing_column(str(self.path), name, self.schema.names)
         return names
 
+    def _need_sky(self, what: str) -> None:
+        if not self.has_sky:
+            raise InputError(
+                f"{self.path} has no sky positions, so {what} is not possible: its survey table had no ra and dec; "
+                "select by object_id"
+            )
+
     def _check_rows(self, num_rows: int) -> None:
         if num_rows != self.num_rows:
             raise RuntimeError(f"{self.path} is damaged: it holds {num_rows} rows, not {self.num_rows}; {REMEDY}")
 
-    def _read(self, **selection: Any) -> pa.Table:
-        with self._damage_named():
-            return self._dataset.to_table(**selection)
-
-    @contextmanager
-    def _damage_named(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, pa.ArrowInvalid) as error:
-            raise RuntimeError(f"{self.path} is damaged: {error}; {REMEDY}") from error
-
-    @cached_property
-    def _dataset(self) -> ds.Dataset:
-        # The schema is the catalogue's own: without it the folders' names would become columns.
-        checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-        file_format = ds.ParquetFileFormat(default_fragment_scan_options=checked)
-        return ds.parquet_dataset(self.path / hats.METADATA, schema=self.schema, format=file_format)
-
 
 def open_catalog(path: str | Path) -> Catalog:
-    """Open a published catalogue: a run directory, its ``catalogue``, or one of its versions.
+    """Open a published catalogue: a run directory, its ``catalogue``, one of its versions, or the table in that.
 
     A link is followed once, so that the catalogue is one version whole. Raises InputError where there is none.
     """
     given = open_folder(path).path
-    for place in (given / LINK, given):
+    for place in (given / LINK, given, *([given.parent] if (given / hats.DATASET).is_dir() else [])):
         version = place.resolve()
         if version.name.startswith(BUILDING_PREFIX):
             raise InputError(f"{given} is half built: a publisher was killed, or is at work; run `skymetal publish`")
-        for name in (hats.PROPERTIES, PLAIN_PROPERTIES):
-            if (version / name).is_file():
-                return _open_version(version, name)
+        try:
+            return _open_version(version, read_properties(version))
+        except FileNotFoundError:
+            continue
+        except (KeyError, ValueError, OSError) as error:
+            raise InputError(
+                f"{version} is no catalogue that skymetal wrote, or is damaged: {error!r}; {REMEDY}"
+            ) from error
     raise InputError(f"there is no catalogue at {given}: {_what_is_there(given)}")
 
 
-def _open_version(version: Path, name: str) -> Catalog:
-    properties = hats.parse_properties((version / name).read_bytes())
-    has_sky = name == hats.PROPERTIES
-    try:
-        return Catalog(
-            path=version,
-            name=properties["obs_collection"],
-            num_rows=int(properties["hats_nrows" if has_sky else "num_rows"]),
-            has_sky=has_sky,
-            schema=pq.read_schema(version / hats.COMMON_METADATA),
-            properties=properties,
-        )
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(
-            f"{version} is no catalogue that skymetal wrote, or is damaged: {error!r}; {REMEDY}"
-        ) from error
+def _open_version(version: Path, properties: dict[str, str]) -> Catalog:
+    name = properties["obs_collection"]
+    schema = pq.read_schema(version / name / hats.COMMON_METADATA)
+    return Catalog(
+        path=version,
+        name=name,
+        num_rows=int(properties[NUM_ROWS]),
+        has_sky="_healpix_29" in schema.names,
+        schema=schema.remove_metadata(),
+        properties=properties,
+    )
+
+
+def _read_frame(index: int, files: DataFiles, columns: Sequence[str]) -> pd.DataFrame:
+    frame: pd.DataFrame = files.read(index, columns).to_pandas()
+    return frame
 
 
 def _what_is_there(given: Path) -> str:
     if not given.exists():
         return "nothing is there; give a run directory or its catalogue folder"
+    if (given / hats.PROPERTIES).is_file():
+        return "it is HATS, but no catalogue that skymetal wrote; open it with LSDB"
     if (given / "parts").is_dir() or (given / VERSIONS).is_dir():
         return "the run is not published yet; run `skymetal publish` on its job"
     names = sorted(entry.name for entry in given.iterdir())

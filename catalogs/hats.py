@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.healpix import ORDER
 
+COLLECTION = "collection.properties"
 PROPERTIES = "hats.properties"
 PARTITION_INFO = "partition_info.csv"
 DATASET = "dataset"
@@ -92,22 +93,43 @@ def partition_info(pixels: Iterable[Pixel]) -> bytes:
     return "".join(["Norder,Npix\n", *(f"{pixel.order},{pixel.npix}\n" for pixel in pixels)]).encode()
 
 
-def hats_properties(*, name: str, pixels: Sequence[Pixel], max_rows: int) -> dict[str, str]:
-    """Return the properties that a reader of HATS needs.
+def table_properties(*, name: str, pixels: Sequence[Pixel], max_rows: int) -> dict[str, str]:
+    """Return the properties of the table of galaxies that a reader of HATS needs.
 
     ``hats_creation_date`` is left out, as the hats library allows: the bytes depend on the catalogue's content alone.
     """
+    own = {"dataproduct_type": "object", "hats_max_rows": str(max_rows)}
+    return own | _properties(name, pixels, num_rows=sum(pixel.num_rows for pixel in pixels))
+
+
+def margin_properties(
+    *, name: str, primary: str, margin_arcsec: float, pixels: Sequence[Pixel], num_rows: int
+) -> dict[str, str]:
+    """Return the properties of a table of margins around the pixels of the primary table."""
+    own = {
+        "dataproduct_type": "margin",
+        "hats_primary_table_url": primary,
+        "hats_margin_threshold": f"{margin_arcsec:g}",
+    }
+    return own | _properties(name, pixels, num_rows=num_rows)
+
+
+def collection_properties(*, primary: str, margins: Sequence[str]) -> dict[str, str]:
+    """Return the properties of a collection: the table of galaxies and those of its margins, by name."""
+    margin = {"all_margins": " ".join(margins), "default_margin": margins[0]} if margins else {}
+    return {"hats_primary_table_url": primary, **margin}
+
+
+def _properties(name: str, pixels: Sequence[Pixel], *, num_rows: int) -> dict[str, str]:
     return {
         "obs_collection": name,
-        "dataproduct_type": "object",
-        "hats_nrows": str(sum(pixel.num_rows for pixel in pixels)),
+        "hats_nrows": str(num_rows),
         "hats_col_ra": "ra",
         "hats_col_dec": "dec",
         "hats_col_healpix": "_healpix_29",
         "hats_col_healpix_order": str(ORDER),
         "hats_npix_suffix": "/",
         "hats_order": str(max(pixel.order for pixel in pixels)),
-        "hats_max_rows": str(max_rows),
         "hats_version": HATS_VERSION,
         "hats_builder": "skymetal",
     }
@@ -142,17 +164,12 @@ def parse_properties(data: bytes) -> dict[str, str]:
     return properties
 
 
-def common_metadata(schema: pa.Schema) -> bytes:
-    """Return ``_common_metadata``: a Parquet file that holds the schema and no rows."""
-    buffer = io.BytesIO()
-    pq.write_metadata(schema, buffer)
-    return buffer.getvalue()
+def dataset_metadata(common: bytes, footers: Mapping[str, pq.FileMetaData]) -> bytes:
+    """Return ``_metadata``: the row groups of every file, by the file's path in the table.
 
-
-def dataset_metadata(schema: pa.Schema, footers: Mapping[str, pq.FileMetaData]) -> bytes:
-    """Return ``_metadata``: the row groups of every file, by the file's path in the catalogue."""
-    # The files' own key-value metadata differ (each names its source); the sum carries the schema's.
-    total = pq.read_metadata(pa.BufferReader(common_metadata(schema)))
+    ``common`` is ``_common_metadata``, whose words it carries; the files' own differ, as each names its source.
+    """
+    total = pq.read_metadata(pa.BufferReader(common))
     for path, footer in footers.items():
         footer.set_file_path(path)
         total.append_row_groups(footer)

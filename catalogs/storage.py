@@ -82,25 +82,27 @@ class Folder:
         found = (p for p in self.path.glob(pattern) if not p.name.startswith(TEMPORARY_PREFIX))
         return sorted(p.relative_to(self.path).as_posix() for p in found)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file whole, replacing any older one in one step."""
-        with self.open_new(name) as file:
+    def write(self, name: str, data: bytes, *, flush: bool = True) -> None:
+        """Write a file whole, replacing any older one in one step; without flush it may be lost with the machine."""
+        with self.open_new(name, flush=flush) as file:
             file.write(data)
 
     @contextmanager
-    def open_new(self, name: str) -> Iterator[BinaryIO]:
+    def open_new(self, name: str, *, flush: bool = True) -> Iterator[BinaryIO]:
         """Give a file to write piece by piece; it takes its name, whole, when the block ends without an error."""
         temporary = self._temporary_path(name)
         try:
             with open(temporary, "xb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if flush:
+                    os.fsync(file.fileno())
             os.replace(temporary, self.path / name)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
             raise _named(error, self.path / name) from error
-        flush_folder((self.path / name).parent)
+        if flush:
+            flush_folder((self.path / name).parent)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a file whole unless one is there; return whether this call made it."""
@@ -183,8 +185,16 @@ def _named(error: BaseException, path: Path) -> BaseException:
     return OSError(error.errno, error.strerror, str(path)) if is_unnamed else error  # type: ignore[attr-defined]
 
 
+def flush_tree(path: Path) -> None:
+    """Make sure that every file and name below a folder is on the disk."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            flush_folder(Path(folder) / name)
+        flush_folder(Path(folder))
+
+
 def flush_folder(path: Path) -> None:
-    """Make sure that the names in a folder are on the disk; its files are flushed when they are written."""
+    """Make sure that the names in a folder, or a file, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from skymetal.catalogs.errors import InputError, did_you_mean, first_line
-from skymetal.catalogs.publish import CatalogSettings
+from skymetal.catalogs.publishing.publish import CatalogSettings
 from skymetal.catalogs.selection.select import TargetSettings
 from skymetal.deploy.cluster import ClusterSettings
 from skymetal.engine.images import ImageSettings

@@ -14,8 +14,8 @@ import skymetal
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import claim_inputs
 from skymetal.catalogs.parts import read_manifest
-from skymetal.catalogs.publish import PublishReceipt
-from skymetal.catalogs.publish import publish as publish_parts
+from skymetal.catalogs.publishing.publish import PublishReceipt
+from skymetal.catalogs.publishing.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.selection.select import num_tables
 from skymetal.catalogs.selection.select import select as select_targets

@@ -46,13 +46,13 @@ def _inputs(run: Run) -> dict[str, Any]:
     """Return all that an evaluation depends on."""
     settings = run.job.evaluate
     return {
-        "catalogue": open_catalog(run.path).path.name,
+        "catalogue": open_catalog(run.path).version,
         "targets": run.targets.digest,
         "ensemble": describe_ensemble(run.ensemble).digest,
         "views": run.job.score.views,
         "seed": run.job.job.seed,
         "label": run.job.train.labels[0],
-        "r_band": open_catalog(settings.r_band_run).path.name if settings.r_band_run else "",
+        "r_band": open_catalog(settings.r_band_run).version if settings.r_band_run else "",
         "grey_control": settings.grey_control,
         "scikit-learn": find_spec("sklearn") is not None,
         "skymetal": skymetal.__version__,

@@ -13,9 +13,9 @@ from astropy.coordinates import SkyCoord
 from support.made_catalogue import NUM_ROWS, make_table, publish_table
 
 from skymetal.catalogs.catalog import Catalog, open_catalog
-from skymetal.catalogs.cone import cone_ranges
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.healpix import healpix29
+from skymetal.catalogs.region import cone_ranges
 
 
 @pytest.fixture(scope="module")

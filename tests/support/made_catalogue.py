@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.parts import commit_part, write_manifest
-from skymetal.catalogs.publish import CatalogSettings, PublishReceipt, publish
+from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.storage import Folder
 
@@ -36,7 +36,7 @@ def make_table(seed: int, *, has_sky: bool = True) -> pa.Table:
 
 def publish_table(run_dir: Path, table: pa.Table, *, rows_a_part: int = 512) -> PublishReceipt:
     parts = Folder(run_dir / "parts")
-    starts = range(0, NUM_ROWS, rows_a_part)
+    starts = range(0, table.num_rows, rows_a_part)
     for index, start in enumerate(starts):
         commit_part(parts, index, table.slice(start, rows_a_part), num_quarantined=0, run_digest="run")
     *_, receipt = publish(

@@ -15,25 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from skymetal.catalogs import hats
-from skymetal.catalogs.edition import PLAIN_PROPERTIES, Edition, PublishProgress, build_edition
+from skymetal.catalogs.contents import BUILDING_PREFIX, LINK, NUM_PARTITIONS, VERSIONS, is_whole, read_properties
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import Manifest
-from skymetal.catalogs.storage import TEMPORARY_PREFIX, Folder, flush_folder
-
-LINK = "catalogue"
-VERSIONS = "versions"
-BUILDING_PREFIX = ".building-"
+from skymetal.catalogs.publishing.build import PublishProgress, build_edition
+from skymetal.catalogs.publishing.edition import Edition
+from skymetal.catalogs.publishing.margin import MAX_MARGIN_ARCSEC
+from skymetal.catalogs.storage import TEMPORARY_PREFIX, Folder, flush_folder, flush_tree
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogSettings:
-    """The job file's ``[catalog]``: the catalogue's name and how many rows a sky pixel may hold."""
+    """The job file's ``[catalog]``.
+
+    name is the catalogue's, max_rows how many a sky pixel may hold. Rows within margin_arcsec of a pixel are kept with
+    it too, in a table of their own, for crossmatches within that radius; 0 makes none.
+    """
 
     name: str = "skymetal"
     max_rows: int = 1_000_000
+    margin_arcsec: float = 10.0
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name):
@@ -43,6 +45,11 @@ class CatalogSettings:
             )
         if self.max_rows < 1:
             raise InputError(f"[catalog] max_rows must be at least 1, got {self.max_rows}")
+        if not (self.margin_arcsec == 0 or 0.01 <= self.margin_arcsec <= MAX_MARGIN_ARCSEC):
+            raise InputError(
+                f"[catalog] margin_arcsec must be 0 (no margins) or 0.01 to {MAX_MARGIN_ARCSEC:g}, "
+                f"got {self.margin_arcsec:g}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,25 +90,26 @@ def publish(
         schema=schema,
         name=settings.name,
         max_rows=settings.max_rows,
+        margin_arcsec=float(settings.margin_arcsec),
         provenance=provenance,
     )
-    version = edition.version
     versions = run_dir.path / VERSIONS
-    if not _is_whole(versions / version):
+    version, building = versions / edition.version, versions / f"{BUILDING_PREFIX}{edition.version}"
+    if not is_whole(version):
         for leftover in versions.glob(f"{BUILDING_PREFIX}*"):
             shutil.rmtree(leftover)
-        yield from build_edition(edition, run_dir, f"{VERSIONS}/{BUILDING_PREFIX}{version}")
-        _flush_tree(versions / f"{BUILDING_PREFIX}{version}")
-        if (versions / version).exists():  # a file of it was lost: it makes way
-            os.rename(versions / version, versions / f"{BUILDING_PREFIX}{version}-damaged")
-        os.rename(versions / f"{BUILDING_PREFIX}{version}", versions / version)
+        yield from build_edition(edition, run_dir / f"{VERSIONS}/{building.name}")
+        flush_tree(building)
+        if version.exists():  # a file of it was lost: it makes way
+            os.rename(version, f"{building}-damaged")
+        os.rename(building, version)
         flush_folder(versions)
-    replace_link(run_dir, LINK, f"{VERSIONS}/{version}")
+    replace_link(run_dir, LINK, f"{VERSIONS}/{version.name}")
     yield PublishReceipt(
         path=place,
-        version=version,
+        version=version.name,
         num_rows=manifest.num_rows,
-        num_partitions=_num_partitions(run_dir / f"{VERSIONS}/{version}"),
+        num_partitions=int(read_properties(version)[NUM_PARTITIONS]),
         is_hats=edition.is_hats,
     )
 
@@ -113,28 +121,3 @@ def replace_link(folder: Folder, name: str, target: str) -> None:
     os.symlink(target, temporary)
     os.replace(temporary, folder.path / name)
     flush_folder(folder.path)
-
-
-def _is_whole(version: Path) -> bool:
-    """Tell whether a version is there with every file that its ``_metadata`` names, each with a footer."""
-    try:
-        groups = pq.read_metadata(version / hats.METADATA)
-        pq.read_schema(version / hats.COMMON_METADATA)
-        files = {groups.row_group(index).column(0).file_path for index in range(groups.num_row_groups)}
-        num_rows = sum(pq.read_metadata(version / name).num_rows for name in files)
-        _num_partitions(Folder(version))
-    except (KeyError, ValueError, OSError):  # Arrow's errors are the last two
-        return False
-    is_hats = (version / hats.PROPERTIES).is_file()
-    return num_rows == groups.num_rows and (not is_hats or (version / hats.PARTITION_INFO).is_file())
-
-
-def _num_partitions(version: Folder) -> int:
-    name = hats.PROPERTIES if version.exists(hats.PROPERTIES) else PLAIN_PROPERTIES
-    return int(hats.parse_properties(version.read(name))["skymetal_num_partitions"])
-
-
-def _flush_tree(root: Path) -> None:
-    """Flush every folder of a tree to the disk; its files were flushed when they were written."""
-    for path, _, _ in os.walk(root):
-        flush_folder(Path(path))

@@ -1,10 +1,6 @@
 from __future__ import annotations
 
-import dataclasses
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skymetal.catalogs import edition
-from skymetal.catalogs.edition import PublishProgress
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.hats import parse_properties
 from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.parts import Manifest, commit_part, read_manifest, write_manifest
-from skymetal.catalogs.publish import CatalogSettings, PublishReceipt, publish
+from skymetal.catalogs.publishing import build
+from skymetal.catalogs.publishing.build import PublishProgress
+from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.storage import Folder
 
@@ -75,6 +71,10 @@ def contents(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
+def data_files(receipt: PublishReceipt) -> list[Path]:
+    return sorted((receipt.path / "tiny" / "dataset").rglob("*.parquet"))
+
+
 def test_rows_out_are_rows_in_for_pandas_and_duckdb_alike(tmp_path: Path) -> None:
     table = make_table(1, 1000)
     receipt = run(Folder(tmp_path), table)
@@ -82,8 +82,8 @@ def test_rows_out_are_rows_in_for_pandas_and_duckdb_alike(tmp_path: Path) -> Non
     assert receipt.num_rows == 1000
     assert receipt.path == tmp_path / "catalogue"
     expected = table.to_pandas().sort_values("object_id", ignore_index=True)
-    by_pandas = pd.read_parquet(receipt.path / "dataset", columns=table.column_names)
-    by_duckdb = duckdb.read_parquet(f"{receipt.path}/dataset/**/*.parquet", hive_partitioning=True).df()
+    by_pandas = pd.read_parquet(receipt.path / "tiny" / "dataset", columns=table.column_names)
+    by_duckdb = duckdb.read_parquet(f"{receipt.path}/tiny/dataset/**/*.parquet", hive_partitioning=True).df()
     assert {"Norder", "Dir", "Npix"} <= set(by_duckdb.columns)
     for frame in (by_pandas, by_duckdb[table.column_names]):
         pd.testing.assert_frame_equal(frame.sort_values("object_id", ignore_index=True), expected)
@@ -92,7 +92,7 @@ def test_rows_out_are_rows_in_for_pandas_and_duckdb_alike(tmp_path: Path) -> Non
 def test_every_row_lies_in_its_pixel_and_no_pixel_is_overfull(tmp_path: Path) -> None:
     receipt = run(Folder(tmp_path), make_table(2, 1000))
     num_rows: dict[Path, int] = {}
-    for file in receipt.path.rglob("*.parquet"):
+    for file in data_files(receipt):
         order, npix = (int(part.split("=")[1]) for part in (file.parts[-4], file.parts[-2]))
         index = pq.read_table(file, partitioning=None)["_healpix_29"].to_numpy()
         assert (index >> 2 * (29 - order) == npix).all()
@@ -100,21 +100,21 @@ def test_every_row_lies_in_its_pixel_and_no_pixel_is_overfull(tmp_path: Path) ->
     assert sum(num_rows.values()) == 1000
     assert max(num_rows.values()) <= 150
     assert len(num_rows) == receipt.num_partitions > 5
-    assert len(list(receipt.path.rglob("*.parquet"))) > receipt.num_partitions, "no pixel was filled by two parts"
+    assert len(data_files(receipt)) > receipt.num_partitions, "no pixel was filled by two parts"
 
 
 def test_footers_and_properties_say_where_the_rows_come_from(tmp_path: Path) -> None:
     table = make_table(3, 400)
     receipt = run(Folder(tmp_path), table)
     parts = read_manifest(Folder(tmp_path / "parts")).receipts
-    for file in receipt.path.rglob("*.parquet"):
-        words = pq.read_schema(file).metadata
-        source = parts[int(file.stem.removeprefix("part-"))]
+    for file in data_files(receipt):
+        words = pq.read_metadata(file).metadata
+        source = parts[int(file.stem.split("-")[1])]
         assert words[b"skymetal.model"] == b"abc"
         assert words[b"skymetal.source_part"] == source.file.encode()
         assert words[b"skymetal.source_digest"] == source.digest.encode()
         assert pq.read_schema(file).field("oh_p50").metadata[b"unit"] == b"dex"
-    properties = parse_properties((receipt.path / "hats.properties").read_bytes())
+    properties = parse_properties((receipt.path / "tiny" / "hats.properties").read_bytes())
     assert properties["skymetal_store"] == "def = 1"
     assert properties["hats_nrows"] == "400"
 
@@ -148,83 +148,6 @@ def test_other_settings_are_another_version_and_the_link_moves_to_it_and_back(tm
     assert sorted(p.name for p in (tmp_path / "versions").iterdir()) == sorted([old.version, new.version])
 
 
-class Stopped(BaseException):
-    """What a killed process looks like from inside: nothing below may catch it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StoppingFolder(Folder):
-    """A folder whose k-th write never happens."""
-
-    left: list[int]
-
-    def write(self, name: str, data: bytes) -> None:
-        self.left[0] -= 1
-        if self.left[0] < 0:
-            raise Stopped
-        super().write(name, data)
-
-
-def test_a_publisher_stopped_before_any_of_its_writes_leaves_the_old_catalogue(tmp_path: Path) -> None:
-    old_table, new_table, folder = make_table(7, 100), make_table(8, 300), Folder(tmp_path)
-    old = run(folder, old_table)
-    old_bytes = contents(old.path.resolve())
-    for name in (tmp_path / "parts").rglob("*.*"):
-        name.unlink()
-    manifest = write_parts(folder / "parts", new_table)
-    num_stops = 0
-    while True:
-        try:
-            steps = list(start(StoppingFolder(tmp_path, [num_stops]), new_table, manifest))
-            break
-        except Stopped:
-            num_stops += 1
-            assert contents(tmp_path / "catalogue") == old_bytes
-    assert num_stops > 6
-    assert isinstance(steps[-1], PublishReceipt)
-    clean = run(Folder(tmp_path / "clean"), new_table)
-    assert contents(tmp_path / "catalogue") == contents(clean.path)
-    assert sorted(p.name for p in (tmp_path / "versions").iterdir()) == sorted([old.version, clean.version])
-
-
-KILLED = """
-import dataclasses, os, signal, sys
-from pathlib import Path
-import pyarrow.parquet as pq
-from skymetal.catalogs.parts import read_manifest
-from skymetal.catalogs.publish import CatalogSettings, publish
-from skymetal.catalogs.storage import Folder
-
-@dataclasses.dataclass(frozen=True)
-class KillingFolder(Folder):
-    def write(self, name, data):
-        super().write(name, data)
-        if name.endswith(sys.argv[2]):
-            os.kill(os.getpid(), signal.SIGKILL)
-
-parts = Folder(Path(sys.argv[1]) / "parts")
-manifest = read_manifest(parts)
-schema = pq.read_schema(parts.path / manifest.receipts[0].file)
-list(publish(parts=parts, manifest=manifest, schema=schema, run_dir=KillingFolder(Path(sys.argv[1])),
-             settings=CatalogSettings(name="tiny", max_rows=150), provenance={"model": "abc", "store": "def = 1"}))
-"""
-
-
-@pytest.mark.parametrize("last_file", ["part-000001.parquet", "hats.properties"])
-def test_a_publisher_killed_by_the_system_leaves_no_catalogue_and_the_next_one_finishes(
-    tmp_path: Path, last_file: str
-) -> None:
-    table, folder = make_table(9, 400), Folder(tmp_path / "run")
-    manifest = write_parts(folder / "parts", table)
-    child = subprocess.run([sys.executable, "-c", KILLED, str(folder), last_file], capture_output=True, timeout=60)
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
-    assert not (folder.path / "catalogue").exists()
-    *_, receipt = start(folder, table, manifest)
-    assert isinstance(receipt, PublishReceipt)
-    assert [p.name for p in (folder.path / "versions").iterdir()] == [receipt.version]
-    assert contents(receipt.path) == contents(run(Folder(tmp_path / "clean"), table).path)
-
-
 def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_path: Path) -> None:
     table = make_table(10, 400, has_sky=False)
     receipt = run(Folder(tmp_path), table)
@@ -232,14 +155,14 @@ def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_pa
     assert receipt.num_partitions == 3
     names = sorted(contents(receipt.path))
     assert names == [
-        "_metadata",
         "catalogue.properties",
-        "dataset/_common_metadata",
-        "dataset/part-000000.parquet",
-        "dataset/part-000001.parquet",
-        "dataset/part-000002.parquet",
+        "contents.parquet",
+        "data-model.md",
+        "tiny/_metadata",
+        "tiny/dataset/_common_metadata",
+        *(f"tiny/dataset/part-00000{index}-{receipt.version[:8]}.parquet" for index in range(3)),
     ]
-    assert pq.read_table(receipt.path / "dataset").equals(table)
+    assert pq.read_table(receipt.path / "tiny" / "dataset").equals(table)
 
 
 @pytest.mark.parametrize("has_sky", [True, False])
@@ -247,7 +170,7 @@ def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_pa
 def test_an_object_id_in_two_parts_is_refused(
     tmp_path: Path, has_sky: bool, ids_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edition, "IDS_AT_ONCE", ids_at_once)
+    monkeypatch.setattr(build, "IDS_AT_ONCE", ids_at_once)
     table = make_table(11, 400, has_sky=has_sky)
     ids = table["object_id"].to_pylist()
     twice = 169 if has_sky else 170
@@ -305,7 +228,7 @@ def test_blocks_whose_galaxies_are_all_quarantined_are_passed_over(tmp_path: Pat
     *_, receipt = start(folder, table, write_manifest(folder / "parts", 5, run_digest="run"))
     assert isinstance(receipt, PublishReceipt)
     assert receipt.num_rows == 50
-    assert {p.name for p in receipt.path.rglob("part-*")} == {"part-000001.parquet", "part-000003.parquet"}
+    assert {p.name.split("-")[1] for p in data_files(receipt)} == {"000001", "000003"}
 
 
 def test_nothing_but_quarantine_cannot_be_published(tmp_path: Path) -> None:
@@ -339,7 +262,7 @@ def test_a_version_that_lost_a_file_is_made_again(tmp_path: Path) -> None:
     table = make_table(12, 600)
     receipt = run(Folder(tmp_path), table)
     before = contents(receipt.path)
-    for name in (next(name for name in before if name.endswith(".parquet")), "_metadata", "partition_info.csv"):
+    for name in (data_files(receipt)[0], "tiny/_metadata", "tiny/partition_info.csv", "contents.parquet"):
         (receipt.path / name).unlink()
         again = run(Folder(tmp_path), table)
         assert again == receipt

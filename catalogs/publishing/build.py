@@ -1,0 +1,197 @@
+"""Building a version: every part's rows into their sky pixels and margins, then what describes them; proved on the way.
+
+part → checked rows → pixel folders, margins → summaries, data model, list of contents
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from skymetal.catalogs import hats
+from skymetal.catalogs.contents import (
+    CONTENTS,
+    CONTENTS_DIGEST,
+    NUM_PARTITIONS,
+    NUM_ROWS,
+    PLAIN_PROPERTIES,
+    describe_file,
+    encode_contents,
+    seal_properties,
+)
+from skymetal.catalogs.data_model import DATA_MODEL, describe_columns
+from skymetal.catalogs.hats import Pixel
+from skymetal.catalogs.parts import PartReceipt, read_part
+from skymetal.catalogs.publishing.dataset import DatasetWriter
+from skymetal.catalogs.publishing.edition import Edition
+from skymetal.catalogs.publishing.margin_table import MarginTable
+from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.votable import PARQUET_CONTENT_KEY, PARQUET_VERSION, PARQUET_VERSION_KEY, votable_header
+
+# Ids that are compared at a time: 8 bytes each, a few copies while they are sorted.
+IDS_AT_ONCE = 1 << 25
+NUM_THREADS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishProgress:
+    """How far a stage is, in parts: ``count`` finds the sky pixels, ``write`` fills them."""
+
+    stage: str
+    num_done: int
+    num_total: int
+
+
+def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgress]:
+    """Write every file of a version into a folder that nobody looks into; they are not flushed.
+
+    Raises RuntimeError where the parts are damaged, out of order, or hold an object_id twice. Memory: a few parts,
+    about ``max_rows`` sky indices, a million rows of margins, ``IDS_AT_ONCE`` ids, and the files' footers.
+    """
+    total = len(edition.manifest.receipts)
+    pixels: list[Pixel] = []
+    if edition.is_hats:
+        for done, pixels in enumerate(_settle(edition), start=1):  # noqa: B007
+            yield PublishProgress(stage="count", num_done=done, num_total=total)
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        galaxies = _writer(edition, building / edition.name, pool)
+        margins = None
+        if edition.is_hats and edition.margin_arcsec:
+            margins = MarginTable(_writer(edition, building / edition.margin_name, pool), edition, pixels)
+        for done, (receipt, rows) in enumerate(_checked_parts(edition), start=1):
+            words = {"skymetal.source_part": receipt.file, "skymetal.source_digest": receipt.digest}
+            for folder, piece in _pieces(rows, pixels) if edition.is_hats else [(hats.DATASET, rows)]:
+                if piece.num_rows:
+                    galaxies.write(f"{folder}/{edition.file_name(receipt.index)}", piece, **words)
+            if margins:
+                margins.add(rows)
+            yield PublishProgress(stage="write", num_done=done, num_total=total)
+        galaxies.flush()
+        _check_rows(edition, galaxies)
+        _write_descriptions(edition, building, galaxies, margins, pixels)
+
+
+def _settle(edition: Edition) -> Iterator[list[Pixel]]:
+    """Yield, after each part, the sky pixels that are certain so far."""
+    pixels: list[Pixel] = []
+    held: list[NDArray[np.int64]] = []
+    receipts = edition.manifest.receipts
+    for done, receipt in enumerate(receipts, start=1):
+        held.append(_read(edition, receipt)[edition.sort_key].to_numpy())
+        if sum(map(len, held)) > edition.max_rows or done == len(receipts):
+            new, rest = hats.settle_pixels(
+                np.concatenate(held),
+                previous=pixels[-1] if pixels else None,
+                max_rows=edition.max_rows,
+                is_last=done == len(receipts),
+            )
+            pixels += new
+            held = [rest]
+        yield pixels
+
+
+def _writer(edition: Edition, folder: Folder, pool: Executor) -> DatasetWriter:
+    provenance = {f"skymetal.{key}": value for key, value in edition.provenance.items()}
+    header = votable_header(edition.schema, name=edition.name)
+    words = {PARQUET_VERSION_KEY: PARQUET_VERSION, PARQUET_CONTENT_KEY: header}
+    return DatasetWriter(
+        folder=folder, schema=edition.schema, sort_key=edition.sort_key, words=provenance | words, pool=pool
+    )
+
+
+def _read(edition: Edition, receipt: PartReceipt) -> pa.Table:
+    """Return a part's rows, all that its receipt counts; RuntimeError where it has other columns."""
+    table = read_part(edition.parts, receipt)
+    where = f"{edition.parts}/{receipt.file}"
+    if table.schema.names != edition.schema.names or table.schema.types != edition.schema.types:
+        raise RuntimeError(f"{where} has other columns than the catalogue: {table.schema.names}")
+    if table.num_rows != receipt.num_rows:
+        raise RuntimeError(f"{where} holds {table.num_rows} rows; its receipt says {receipt.num_rows}")
+    return table
+
+
+def _checked_parts(edition: Edition) -> Iterator[tuple[PartReceipt, pa.Table]]:
+    """Yield every part's rows; raise RuntimeError where columns, nulls or order are not what they should be."""
+    last: int | None = None
+    for receipt in edition.manifest.receipts:
+        table = _read(edition, receipt)
+        where = f"{edition.parts}/{receipt.file}"
+        for field in edition.schema:
+            if not field.nullable and table[field.name].null_count:
+                raise RuntimeError(f"{where}: column {field.name} holds nulls, which the schema forbids")
+        if table.num_rows:
+            keys = table[edition.sort_key].to_numpy()
+            if (keys[1:] < keys[:-1]).any() or (last is not None and keys[0] < last):
+                raise RuntimeError(
+                    f"{where} is out of order: {edition.sort_key} goes down in it, or from the part before"
+                )
+            last = int(keys[-1])
+        yield receipt, table
+
+
+def _pieces(table: pa.Table, pixels: list[Pixel]) -> Iterator[tuple[str, pa.Table]]:
+    """Cut a part's rows at the borders of the sky pixels; yield each piece with its folder in the table."""
+    if table.num_rows:
+        keys = table["_healpix_29"].to_numpy()
+        starts = np.array([pixel.start for pixel in pixels])
+        first, last = (int(place) - 1 for place in np.searchsorted(starts, (keys[0], keys[-1]), side="right"))
+        cuts = [*np.searchsorted(keys, starts[first : last + 1]).tolist(), len(keys)]
+        for pixel, (start, stop) in zip(pixels[first : last + 1], itertools.pairwise(cuts), strict=True):
+            yield pixel.folder, table.slice(start, stop - start)
+
+
+def _check_rows(edition: Edition, galaxies: DatasetWriter) -> None:
+    """Read back what was written: as many rows as were scored, and no object_id twice; RuntimeError otherwise."""
+    if galaxies.num_rows != edition.manifest.num_rows:
+        raise RuntimeError(f"{galaxies.folder} got {galaxies.num_rows} rows; {edition.manifest.num_rows} were scored")
+    num_rounds = -(-galaxies.num_rows // IDS_AT_ONCE)
+    for turn in range(num_rounds):
+        found = []
+        for entry in galaxies.entries:
+            path = galaxies.folder.path / entry.file
+            ids = pq.read_table(path, columns=["object_id"], partitioning=None)["object_id"].to_numpy()
+            # Survey ids are structured: multiplied by the golden ratio, their high bits spread evenly over the rounds.
+            spread = (ids.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+            found.append(ids[spread % np.uint64(num_rounds) == turn])
+        ids = np.sort(np.concatenate(found))
+        repeated = ids[1:][ids[1:] == ids[:-1]]
+        if len(repeated):
+            raise RuntimeError(f"{edition.parts}: object_id {repeated[0]} was scored twice; nothing is published")
+
+
+def _write_descriptions(
+    edition: Edition, building: Folder, galaxies: DatasetWriter, margins: MarginTable | None, pixels: list[Pixel]
+) -> None:
+    """Write what is beside the rows; the list of contents and the properties that name it come last."""
+    small_files = {}
+    if edition.is_hats:
+        properties = hats.table_properties(name=edition.name, pixels=pixels, max_rows=edition.max_rows)
+        small_files[hats.PROPERTIES] = hats.format_properties(properties | edition.words)
+        small_files[hats.PARTITION_INFO] = hats.partition_info(pixels)
+    num_partitions = len(pixels) if edition.is_hats else len(galaxies.entries)
+    galaxies.finish(small_files)
+    has_margins = margins is not None and margins.finish()
+    model = describe_columns(edition.schema, title=edition.name)
+    building.write(DATA_MODEL, model, flush=False)
+    entries = [describe_file(DATA_MODEL, model), *galaxies.named_entries()]
+    if margins and has_margins:
+        entries += margins.writer.named_entries()
+    contents = encode_contents(entries)
+    building.write(CONTENTS, contents, flush=False)
+    tables = hats.collection_properties(primary=edition.name, margins=[edition.margin_name] if has_margins else [])
+    top = {
+        "obs_collection": edition.name,
+        **(tables if edition.is_hats else {}),
+        NUM_ROWS: str(edition.manifest.num_rows),
+        NUM_PARTITIONS: str(num_partitions),
+        **edition.words,
+        CONTENTS_DIGEST: digest(contents),
+    }
+    building.write(hats.COLLECTION if edition.is_hats else PLAIN_PROPERTIES, seal_properties(top), flush=False)

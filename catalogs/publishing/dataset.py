@@ -1,0 +1,97 @@
+"""One table of a version being written: Parquet files in folders, and at the end the summaries of them all."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from skymetal.catalogs.contents import FileEntry, describe_file
+from skymetal.catalogs.hats import COMMON_METADATA, METADATA, dataset_metadata
+from skymetal.catalogs.parts import PARQUET_OPTIONS
+from skymetal.catalogs.storage import Folder, digest
+
+# Small enough that a cone search reads little, large enough that a column's chunk is worth its place in the footer.
+ROW_GROUP_SIZE = 16_384
+_MAX_WAITING = 4
+
+
+@dataclass(kw_only=True)
+class DatasetWriter:
+    """Writes a table's files into its folder; encodes them in other threads, a few at a time.
+
+    ``words`` go into the footer of every file. Files are not flushed: nobody looks for them before all are there.
+    """
+
+    folder: Folder
+    schema: pa.Schema
+    sort_key: str
+    words: Mapping[str, str]
+    pool: Executor
+    entries: list[FileEntry] = field(default_factory=list)
+    _footers: dict[str, pq.FileMetaData] = field(default_factory=dict)
+    _waiting: deque[Future[tuple[FileEntry, pq.FileMetaData]]] = field(default_factory=deque)
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows the written files hold, by their own footers."""
+        return sum(int(footer.num_rows) for footer in self._footers.values())
+
+    def write(self, name: str, table: pa.Table, **words: str) -> None:
+        """Write one file of rows, in its turn; words are for its footer alone."""
+        while len(self._waiting) >= _MAX_WAITING:
+            self._take()
+        self._waiting.append(self.pool.submit(self._write, name, table, {**self.words, **words}))
+
+    def flush(self) -> None:
+        """Wait for the files whose turn has not come."""
+        while self._waiting:
+            self._take()
+
+    def finish(self, small_files: Mapping[str, bytes]) -> None:
+        """Write the summaries, and what else belongs beside the data."""
+        self.flush()
+        common = encode_table(self.schema.empty_table(), self.words)[0]
+        files = {COMMON_METADATA: common, METADATA: dataset_metadata(common, self._footers), **small_files}
+        for name, data in files.items():
+            self.folder.write(name, data, flush=False)
+            self.entries.append(describe_file(name, data))
+
+    def named_entries(self) -> list[FileEntry]:
+        """Return the entries of all files, by their names in the version."""
+        return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
+
+    def _take(self) -> None:
+        entry, footer = self._waiting.popleft().result()
+        self.entries.append(entry)
+        self._footers[entry.file] = footer
+
+    def _write(self, name: str, table: pa.Table, words: Mapping[str, str]) -> tuple[FileEntry, pq.FileMetaData]:
+        data, footer = encode_table(table.cast(self.schema), words)
+        self.folder.write(name, data, flush=False)
+        keys = table[self.sort_key]
+        entry = FileEntry(
+            file=name,
+            num_bytes=len(data),
+            digest=digest(data),
+            num_rows=table.num_rows,
+            first=keys[0].as_py(),
+            last=keys[-1].as_py(),
+        )
+        return entry, footer
+
+
+def encode_table(table: pa.Table, words: Mapping[str, str]) -> tuple[bytes, pq.FileMetaData]:
+    """Return a table as Parquet bytes with words in the footer, and the footer."""
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, table.schema, **PARQUET_OPTIONS) as writer:
+        writer.add_key_value_metadata(dict(words))
+        if table.num_rows:
+            writer.write_table(table, row_group_size=ROW_GROUP_SIZE)
+    data = buffer.getvalue()
+    return data, pq.read_metadata(pa.BufferReader(data))

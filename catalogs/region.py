@@ -1,0 +1,121 @@
+"""Circles and boxes on the sky: which HEALPix indices they may hold, and how far two points are apart."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import Latitude, Longitude
+from cdshealpix.nested import cone_search, zone_search
+from numpy.typing import NDArray
+
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.healpix import ORDER
+
+MAX_RADIUS_ARCSEC = 180 * 3600.0
+# The side of a base pixel, nearly: 4π steradians in 12 squares.
+_BASE_SIDE_DEG = 58.6
+_SIDE_OVER_THINNEST = 1.6
+# Order 20 is 0.2 arcsec: finer pixels only make more ranges.
+_MAX_CONE_ORDER = 20
+# A galaxy on the border of a pixel may be filed under its neighbour, by rounding: look a little further.
+_MARGIN_ARCSEC = 0.01
+
+
+def check_cone(ra: float, dec: float, radius_arcsec: float) -> None:
+    """Raise InputError for a circle that is not on the sky."""
+    if not 0.0 <= ra <= 360.0:
+        raise InputError(f"ra must be from 0 to 360 degrees, got {ra}")
+    if not -90.0 <= dec <= 90.0:
+        raise InputError(f"dec must be from -90 to 90 degrees, got {dec}")
+    if not 0.0 < radius_arcsec <= MAX_RADIUS_ARCSEC:
+        raise InputError(f"the radius must be above 0 and at most {MAX_RADIUS_ARCSEC:g} arcsec, got {radius_arcsec}")
+
+
+def cone_ranges(ra: float, dec: float, radius_arcsec: float) -> NDArray[np.int64]:
+    """Return (R, 2): the [start, stop) ranges of order-29 indices that hold every position within the circle."""
+    radius_deg = min(180.0, (radius_arcsec + _MARGIN_ARCSEC) / 3600.0)
+    order = min(_MAX_CONE_ORDER, max(0, math.floor(math.log2(_BASE_SIDE_DEG / radius_deg)) + 1))
+    return _as_ranges(*cone_search(Longitude(ra, u.deg), Latitude(dec, u.deg), radius_deg * u.deg, order)[:2])
+
+
+def check_box(ra: tuple[float, float], dec: tuple[float, float]) -> None:
+    """Raise InputError for a box that is not on the sky."""
+    if not all(0.0 <= side <= 360.0 for side in ra):
+        raise InputError(f"ra must be from 0 to 360 degrees, got {ra[0]} to {ra[1]}; across 0 give, say, 350 to 10")
+    if not -90.0 <= dec[0] <= dec[1] <= 90.0:
+        raise InputError(f"dec must be from -90 to 90 degrees, the lower first, got {dec[0]} to {dec[1]}")
+
+
+def box_ranges(ra: tuple[float, float], dec: tuple[float, float]) -> NDArray[np.int64]:
+    """Return (R, 2): the [start, stop) ranges of order-29 indices that hold every position within the box."""
+    low, high = max(-90.0, dec[0] - _MARGIN_ARCSEC / 3600), min(90.0, dec[1] + _MARGIN_ARCSEC / 3600)
+    width = (ra[1] - ra[0]) % 360.0 or 360.0 * (ra[0] != ra[1])
+    # Near a pole a hair of declination is any angle in right ascension.
+    slack = (
+        360.0
+        if max(abs(low), abs(high)) > 89.99
+        else _MARGIN_ARCSEC / 3600 / np.cos(np.radians(max(abs(low), abs(high))))
+    )
+    if width + 2 * slack >= 360.0:
+        sides = [(0.0, 180.0), (180.0, 360.0)]
+    else:
+        first, last = ra[0] - slack, ra[0] + width + slack
+        # The library takes no box across 0, and none of half the sky.
+        cuts = [first, *(cut for cut in (0.0, 180.0, 360.0, 540.0) if first < cut < last), last]
+        sides = [(start % 360.0, (stop % 360.0) or 360.0) for start, stop in pairwise(cuts)]
+    size = max(1e-6, min(high - low, max(stop - start for start, stop in sides)))
+    order = min(_MAX_CONE_ORDER, max(0, math.floor(math.log2(_BASE_SIDE_DEG / size)) + 3))
+    found = [
+        zone_search(Longitude(start, u.deg), Latitude(low, u.deg), Longitude(stop, u.deg), Latitude(high, u.deg), order)
+        for start, stop in sides
+    ]
+    return _as_ranges(*(np.concatenate([each[k] for each in found]) for k in (0, 1)))
+
+
+def coalesce(ranges_R2: NDArray[np.int64], num_most: int) -> NDArray[np.int64]:
+    """Return at most so many ranges that hold all that these do: the smallest gaps are filled."""
+    if len(ranges_R2) <= num_most:
+        return ranges_R2
+    gap_R = ranges_R2[1:, 0] - ranges_R2[:-1, 1]
+    is_kept_R = np.zeros(len(gap_R), dtype=bool)
+    is_kept_R[np.argsort(gap_R)[len(gap_R) - num_most + 1 :]] = True
+    is_new, is_final = np.append(True, is_kept_R), np.append(is_kept_R, True)
+    return np.stack([ranges_R2[is_new, 0], ranges_R2[is_final, 1]], axis=1)
+
+
+def _as_ranges(found: NDArray[Any], depths: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the cells of several orders as disjoint ranges of order-29 indices, in order."""
+    shifts_P = 2 * (ORDER - depths.astype(np.int64))
+    starts_P = found.astype(np.int64) << shifts_P
+    stops_P = starts_P + (np.int64(1) << shifts_P)
+    by_sky = np.argsort(starts_P)
+    starts_P, stops_P = starts_P[by_sky], np.maximum.accumulate(stops_P[by_sky])
+    is_new = np.ones(len(starts_P), dtype=bool)
+    is_new[1:] = starts_P[1:] > stops_P[:-1]
+    is_final = np.append(is_new[1:], True)
+    return np.stack([starts_P[is_new], stops_P[is_final]], axis=1)
+
+
+def thick_order(width_arcsec: float) -> int:
+    """Return the finest order whose cells are nowhere thinner: all within that of a point is in its cell or around."""
+    thinnest_arcsec = _BASE_SIDE_DEG * 3600.0 / _SIDE_OVER_THINNEST
+    return min(ORDER, max(0, math.floor(math.log2(thinnest_arcsec / width_arcsec))))
+
+
+def separation_arcsec(
+    ra_N: NDArray[np.float64],
+    dec_N: NDArray[np.float64],
+    ra: float | NDArray[np.float64],
+    dec: float | NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the angles from positions to a point, or each to its own; by Vincenty's formula, exact at any angle."""
+    lat_N, lat, turn_N = np.radians(dec_N), np.radians(dec), np.radians(ra_N - ra)
+    across_N = np.cos(lat_N) * np.sin(turn_N)
+    along_N = np.cos(lat) * np.sin(lat_N) - np.sin(lat) * np.cos(lat_N) * np.cos(turn_N)
+    towards_N = np.sin(lat) * np.sin(lat_N) + np.cos(lat) * np.cos(lat_N) * np.cos(turn_N)
+    angle_N: NDArray[np.float64] = np.degrees(np.arctan2(np.hypot(across_N, along_N), towards_N)) * 3600.0
+    return angle_N
