@@ -142,8 +142,8 @@ class Catalog:
         check_box(ra, dec)
         near, names = self._read_ranges(box_ranges(ra, dec), columns)
         ra_N, dec_N = near["ra"].to_numpy(), near["dec"].to_numpy()
-        is_after_N, is_before_N = ra_N >= ra[0] % 360.0, ra_N <= (ra[1] % 360.0 or 360.0 * (ra[1] > 0))
-        is_east_N = is_after_N & is_before_N if ra[0] <= ra[1] else is_after_N | is_before_N
+        width = ra[1] - ra[0] if ra[1] >= ra[0] else ra[1] - ra[0] + 360.0
+        is_east_N = (ra_N - ra[0]) % 360.0 <= width
         return near.filter(pa.array(is_east_N & (dec_N >= dec[0]) & (dec_N <= dec[1]))).select(names)
 
     def crossmatch(

@@ -146,8 +146,9 @@ def match_table(files: DataFiles, table: Any, match: Match, columns: Sequence[st
         galaxies, separation = galaxies.take(places), separation.take(places)
     else:
         rows = rows.take(pa.array(user))
-    for name in columns:
-        rows = rows.append_column(f"{name}_skymetal" if name in rows.column_names else name, galaxies[name])
+    for field in galaxies.schema:
+        name = f"{field.name}_skymetal" if field.name in rows.column_names else field.name
+        rows = rows.append_column(field.with_name(name).with_nullable(True), galaxies[field.name])
     return rows.append_column(SEPARATION, separation)
 
 

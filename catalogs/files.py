@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
+from pyarrow.fs import LocalFileSystem
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.region import coalesce
@@ -44,7 +45,7 @@ class DataFiles:
     def read(self, index: int, columns: Sequence[str]) -> pa.Table:
         """Return the rows of one file."""
         with self.damage_named():
-            fragment = _file_format().make_fragment(str(self.table / self.names[index]))
+            fragment = _file_format().make_fragment(str(self.table / self.names[index]), LocalFileSystem())
             return fragment.to_table(schema=self.schema, columns=list(columns))
 
     def read_all(self, columns: Sequence[str]) -> pa.Table:

@@ -54,6 +54,12 @@ class Pixel:
         return f"{DATASET}/Norder={self.order}/Dir={first}/Npix={self.npix}"
 
 
+def pixel_of_file(name: str) -> Pixel:
+    """Return the pixel that a data file's name says it is in."""
+    order, npix = (int(part.partition("=")[2]) for part in name.split("/") if part.startswith(("Norder=", "Npix=")))
+    return Pixel(order=order, npix=npix, num_rows=0)
+
+
 def settle_pixels(
     index_N: NDArray[np.int64], *, previous: Pixel | None, max_rows: int, is_last: bool
 ) -> tuple[list[Pixel], NDArray[np.int64]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import cone_search, zone_search
+from cdshealpix.nested import cone_search, healpix_to_lonlat
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
@@ -21,6 +20,7 @@ _BASE_SIDE_DEG = 58.6
 _SIDE_OVER_THINNEST = 1.6
 # Order 20 is 0.2 arcsec: finer pixels only make more ranges.
 _MAX_CONE_ORDER = 20
+_MAX_BOX_CELLS = 2048
 # A galaxy on the border of a pixel may be filed under its neighbour, by rounding: look a little further.
 _MARGIN_ARCSEC = 0.01
 
@@ -51,29 +51,24 @@ def check_box(ra: tuple[float, float], dec: tuple[float, float]) -> None:
 
 
 def box_ranges(ra: tuple[float, float], dec: tuple[float, float]) -> NDArray[np.int64]:
-    """Return (R, 2): the [start, stop) ranges of order-29 indices that hold every position within the box."""
-    low, high = max(-90.0, dec[0] - _MARGIN_ARCSEC / 3600), min(90.0, dec[1] + _MARGIN_ARCSEC / 3600)
-    width = (ra[1] - ra[0]) % 360.0 or 360.0 * (ra[0] != ra[1])
-    # Near a pole a hair of declination is any angle in right ascension.
-    slack = (
-        360.0
-        if max(abs(low), abs(high)) > 89.99
-        else _MARGIN_ARCSEC / 3600 / np.cos(np.radians(max(abs(low), abs(high))))
-    )
-    if width + 2 * slack >= 360.0:
-        sides = [(0.0, 180.0), (180.0, 360.0)]
-    else:
-        first, last = ra[0] - slack, ra[0] + width + slack
-        # The library takes no box across 0, and none of half the sky.
-        cuts = [first, *(cut for cut in (0.0, 180.0, 360.0, 540.0) if first < cut < last), last]
-        sides = [(start % 360.0, (stop % 360.0) or 360.0) for start, stop in pairwise(cuts)]
-    size = max(1e-6, min(high - low, max(stop - start for start, stop in sides)))
-    order = min(_MAX_CONE_ORDER, max(0, math.floor(math.log2(_BASE_SIDE_DEG / size)) + 3))
-    found = [
-        zone_search(Longitude(start, u.deg), Latitude(low, u.deg), Longitude(stop, u.deg), Latitude(high, u.deg), order)
-        for start, stop in sides
-    ]
-    return _as_ranges(*(np.concatenate([each[k] for each in found]) for k in (0, 1)))
+    """Return (R, 2): the [start, stop) ranges of order-29 indices that hold every position within the box.
+
+    From the 12 base pixels down, cells that the box cannot touch are left out, until there are enough cells.
+    """
+    width = ra[1] - ra[0] if ra[1] >= ra[0] else ra[1] - ra[0] + 360.0
+    cell_C, order = np.arange(12), 0
+    while True:
+        lon, lat = healpix_to_lonlat(cell_C.astype(np.uint64), order)
+        reach = _BASE_SIDE_DEG / 2**order + _MARGIN_ARCSEC / 3600  # no corner is so far from its cell's centre
+        is_near_C = (lat.deg >= dec[0] - reach) & (lat.deg <= dec[1] + reach)
+        # How far in right ascension a point that near to the centre can be: round a pole, anywhere.
+        turn_C = np.sin(np.radians(min(reach, 90.0))) / np.maximum(np.cos(lat.rad), 1e-9)
+        turn_C = np.where(np.abs(lat.deg) + reach >= 90.0, 180.0, np.degrees(np.arcsin(np.minimum(turn_C, 1.0))))
+        past_C = (lon.deg - ra[0]) % 360.0
+        cell_C = cell_C[is_near_C & ((past_C <= width + turn_C) | (past_C >= 360.0 - turn_C))]
+        if 4 * len(cell_C) > _MAX_BOX_CELLS or order == _MAX_CONE_ORDER:
+            return _as_ranges(cell_C, np.full(len(cell_C), order))
+        cell_C, order = (4 * cell_C[:, None] + np.arange(4)).ravel(), order + 1
 
 
 def coalesce(ranges_R2: NDArray[np.int64], num_most: int) -> NDArray[np.int64]:
@@ -93,9 +88,9 @@ def _as_ranges(found: NDArray[Any], depths: NDArray[Any]) -> NDArray[np.int64]:
     starts_P = found.astype(np.int64) << shifts_P
     stops_P = starts_P + (np.int64(1) << shifts_P)
     by_sky = np.argsort(starts_P)
-    starts_P, stops_P = starts_P[by_sky], np.maximum.accumulate(stops_P[by_sky])
+    starts_P, stops_P = starts_P[by_sky], stops_P[by_sky]
     is_new = np.ones(len(starts_P), dtype=bool)
-    is_new[1:] = starts_P[1:] > stops_P[:-1]
+    is_new[1:] = starts_P[1:] != stops_P[:-1]
     is_final = np.append(is_new[1:], True)
     return np.stack([starts_P[is_new], stops_P[is_final]], axis=1)
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import astropy.units as u
+import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -59,8 +60,15 @@ def test_all_rows_come_back_in_sky_order(catalog: Catalog, table: pa.Table) -> N
     )
 
 
-def test_columns_keep_their_units(catalog: Catalog) -> None:
-    assert catalog.to_arrow(["oh_p50"]).schema.field("oh_p50").metadata[b"unit"] == b"dex"
+def test_columns_keep_their_units_however_they_are_read(catalog: Catalog) -> None:
+    for table in (
+        catalog.to_arrow(["oh_p50"]),
+        next(catalog.iter_tables(["oh_p50"])),
+        catalog.cone(0.0, 0.0, 3600.0, columns=["oh_p50"]),
+        catalog.box((0.0, 1.0), (0.0, 1.0), columns=["oh_p50"]),
+        catalog.sample(3, columns=["oh_p50"]),
+    ):
+        assert table.schema.field("oh_p50").metadata[b"unit"] == b"dex"
 
 
 def test_an_unknown_column_is_named_with_the_near_one(catalog: Catalog) -> None:
@@ -110,6 +118,96 @@ def test_positions_at_and_just_inside_a_cone_are_always_within_its_ranges() -> N
         place = np.searchsorted(ranges[:, 0], index, side="right") - 1
         assert (place >= 0).all()
         assert (index < ranges[place, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec"),
+    [
+        ((359.0, 1.0), (-1.0, 1.0)),
+        ((0.0, 1.5), (-0.5, 0.5)),
+        ((358.5, 360.0), (-2.0, 2.0)),
+        ((0.0, 360.0), (88.0, 89.5)),
+        ((0.0, 360.0), (-90.0, 90.0)),
+        ((350.0, 190.0), (89.0, 90.0)),
+        ((10.0, 200.0), (-90.0, -89.0)),
+        ((200.0, 10.0), (-90.0, -89.999)),
+        ((0.5, 0.5), (-2.0, 2.0)),
+        ((120.0, 130.0), (20.0, 30.0)),
+        ((1.0, 359.0), (-90.0, 90.0)),
+    ],
+)
+def test_a_box_holds_what_brute_force_finds(
+    catalog: Catalog, table: pa.Table, ra: tuple[float, float], dec: tuple[float, float]
+) -> None:
+    ra_N, dec_N = table["ra"].to_numpy(), table["dec"].to_numpy()
+    width = ra[1] - ra[0] if ra[1] >= ra[0] else ra[1] - ra[0] + 360.0
+    is_inside_N = ((ra_N - ra[0]) % 360.0 <= width) & (dec_N >= dec[0]) & (dec_N <= dec[1])
+    assert catalog.box(ra, dec).equals(table.filter(pa.array(is_inside_N)))
+
+
+def test_a_box_across_ra_0_holds_galaxies_on_both_sides_and_its_borders(catalog: Catalog, table: pa.Table) -> None:
+    found = catalog.box((359.0, 1.0), (-1.0, 1.0), columns=["ra"])["ra"].to_numpy()
+    assert (found > 300).any()
+    assert (found < 60).any()
+    row = table.slice(7, 1).to_pylist()[0]
+    on_border = catalog.box((row["ra"], row["ra"]), (row["dec"], row["dec"]))
+    assert row["object_id"] in on_border["object_id"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("ra", "dec", "words"),
+    [
+        (
+            (-10.0, 10.0),
+            (0.0, 1.0),
+            "ra must be from 0 to 360 degrees, got -10.0 to 10.0; across 0",
+        ),
+        ((0.0, 10.0), (1.0, 0.0), "the lower first, got 1.0 to 0.0"),
+        ((0.0, float("nan")), (0.0, 1.0), "ra must be from 0 to 360"),
+        ((0.0, 1.0), (0.0, 91.0), "dec must be from -90 to 90"),
+    ],
+)
+def test_a_box_that_is_not_on_the_sky_is_refused(
+    catalog: Catalog, ra: tuple[float, float], dec: tuple[float, float], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        catalog.box(ra, dec)
+
+
+def test_a_sample_depends_on_the_seed_and_the_galaxies_alone(catalog: Catalog, table: pa.Table, tmp_path: Path) -> None:
+    publish_table(tmp_path, table, rows_a_part=100, max_rows=50)
+    sample = catalog.sample(200, seed=3)
+    assert sample.num_rows == len(set(sample["object_id"].to_pylist())) == 200
+    assert open_catalog(tmp_path).sample(200, seed=3).equals(sample)
+    assert not catalog.sample(200, seed=4).equals(sample)
+    assert set(catalog.sample(20, seed=3)["object_id"].to_pylist()) <= set(sample["object_id"].to_pylist())
+    assert catalog.sample(10**6).equals(table)
+    assert catalog.sample(0, columns=["oh_p50"]).num_rows == 0
+    with pytest.raises(InputError, match="0 galaxies or more, got -1"):
+        catalog.sample(-1)
+
+
+def test_a_sample_is_spread_evenly_over_the_catalogue(catalog: Catalog, table: pa.Table) -> None:
+    places = np.flatnonzero(np.isin(table["object_id"].to_numpy(), catalog.sample(600)["object_id"].to_numpy()))
+    counts = np.histogram(places, bins=10, range=(0, NUM_ROWS))[0]
+    assert counts.min() > 35
+    assert counts.max() < 90
+
+
+def test_dask_and_duckdb_read_every_row_and_column(catalog: Catalog, table: pa.Table) -> None:
+    frame = catalog.to_dask()
+    assert frame.npartitions > 5
+    pd.testing.assert_frame_equal(frame.compute(scheduler="synchronous").reset_index(drop=True), table.to_pandas())
+    assert catalog.to_dask(["oh_p50"]).oh_p50.mean().compute(scheduler="synchronous") == pytest.approx(
+        table.to_pandas().oh_p50.mean()
+    )
+    relation = catalog.to_duckdb(duckdb.connect())
+    assert relation.to_arrow_table().num_rows == NUM_ROWS
+    assert relation.columns == table.column_names
+
+
+def test_the_folder_of_the_table_opens_the_catalogue_too(run_dir: Path) -> None:
+    assert open_catalog(run_dir / "catalogue" / "tiny").version == open_catalog(run_dir).version
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.parts import commit_part, write_manifest
@@ -16,25 +17,35 @@ from skymetal.catalogs.storage import Folder
 NUM_ROWS = 3000
 
 
-def make_table(seed: int, *, has_sky: bool = True) -> pa.Table:
-    """Rows in store order: a third across ra 0, a third round each pole."""
+Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def make_table(seed: int, *, has_sky: bool = True, positions: Positions | None = None) -> pa.Table:
+    """Rows in store order: at these positions, or a third across ra 0, a third round each pole."""
     rng = np.random.default_rng(seed)
-    third = NUM_ROWS // 3
-    ra = np.concatenate([rng.uniform(-2, 2, third) % 360, rng.uniform(0, 360, 2 * third)])
-    dec = np.concatenate([rng.uniform(-2, 2, third), rng.uniform(88, 90, third), rng.uniform(-90, -88, third)])
-    ra[0], dec[0], dec[third], dec[-1] = 0.0, 0.0, 90.0, -90.0
-    columns: dict[str, object] = {"object_id": rng.permutation(10**18 + np.arange(NUM_ROWS))}
+    ra, dec = positions or crowd(rng)
+    columns: dict[str, object] = {"object_id": rng.permutation(10**18 + np.arange(len(ra)))}
     if has_sky:
         columns |= {"ra": ra, "dec": dec, "_healpix_29": healpix29(ra, dec)}
     schema = catalogue_schema(num_folds=2, has_sky=has_sky).to_arrow()
     for field in schema:
         if field.type == pa.float32():
-            columns[field.name] = rng.normal(8.8, 0.2, NUM_ROWS).astype(np.float32)
-    columns |= {"is_out_of_fold": rng.random(NUM_ROWS) < 0.1, "flags": np.zeros(NUM_ROWS, dtype=np.int32)}
+            columns[field.name] = rng.normal(8.8, 0.2, len(ra)).astype(np.float32)
+    columns |= {"is_out_of_fold": rng.random(len(ra)) < 0.1, "flags": np.zeros(len(ra), dtype=np.int32)}
     return pa.table(columns, schema=schema).sort_by("_healpix_29" if has_sky else "object_id")
 
 
-def publish_table(run_dir: Path, table: pa.Table, *, rows_a_part: int = 512) -> PublishReceipt:
+def crowd(rng: np.random.Generator) -> Positions:
+    third = NUM_ROWS // 3
+    ra = np.concatenate([rng.uniform(-2, 2, third) % 360, rng.uniform(0, 360, 2 * third)])
+    dec = np.concatenate([rng.uniform(-2, 2, third), rng.uniform(88, 90, third), rng.uniform(-90, -88, third)])
+    ra[0], dec[0], dec[third], dec[-1] = 0.0, 0.0, 90.0, -90.0
+    return ra, dec
+
+
+def publish_table(
+    run_dir: Path, table: pa.Table, *, rows_a_part: int = 512, max_rows: int = 300, margin_arcsec: float = 10.0
+) -> PublishReceipt:
     parts = Folder(run_dir / "parts")
     starts = range(0, table.num_rows, rows_a_part)
     for index, start in enumerate(starts):
@@ -44,7 +55,7 @@ def publish_table(run_dir: Path, table: pa.Table, *, rows_a_part: int = 512) -> 
         manifest=write_manifest(parts, len(starts), run_digest="run"),
         schema=table.schema,
         run_dir=Folder(run_dir),
-        settings=CatalogSettings(name="tiny", max_rows=300),
+        settings=CatalogSettings(name="tiny", max_rows=max_rows, margin_arcsec=margin_arcsec),
         provenance={"job": "a = b, é"},
     )
     assert isinstance(receipt, PublishReceipt)
