@@ -9,20 +9,25 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 
 MANIFEST = "manifest.json"
 RECEIPTS = "receipts/*.json"
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
-"""How every table of ours is written. Without dictionaries float columns are both faster and smaller (measured)."""
+"""How tables are written. Without dictionaries float columns are both faster and smaller (measured)."""
+PART_OPTIONS = PARQUET_OPTIONS | {"compression": "lz4"}
+"""A part is written once and read twice, soon: a fifth larger, three times as fast to read (measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,7 @@ class Manifest:
         rows = [dataclasses.asdict(receipt) for receipt in self.receipts]
         return json.dumps({"run_digest": self.run_digest, "receipts": rows}, sort_keys=True, indent=1).encode()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The digest that names this pass: same parts by the same run, same digest."""
         return digest(self.to_json())
@@ -90,17 +95,21 @@ class Manifest:
 
 def encode_parquet(table: pa.Table, *, row_group_size: int | None = None) -> bytes:
     """Return a table as Parquet bytes that depend on the table alone."""
+    return _encode(table, PARQUET_OPTIONS, row_group_size=row_group_size)
+
+
+def _encode(table: pa.Table, options: Mapping[str, Any], **more: Any) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, row_group_size=row_group_size, **PARQUET_OPTIONS)
+    pq.write_table(table, buffer, **options, **more)
     return buffer.getvalue()
 
 
-def decode_parquet(data: bytes) -> pa.Table:
+def decode_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table of a small Parquet file in memory; raise OSError or ValueError for what is none.
 
     In this thread alone: Arrow's own threads, where a process that has only just read ends, can abort it.
     """
-    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    return pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
 
 
 def commit_part(
@@ -116,7 +125,7 @@ def commit_part(
 
     Raises RuntimeError when another worker committed different rows for the same block.
     """
-    data = encode_parquet(table)
+    data = _encode(table, PART_OPTIONS)
     file = f"part-{index:06d}-{digest(data)[:12]}.parquet"
     receipt = PartReceipt(
         run_digest=run_digest,
@@ -161,16 +170,30 @@ def missing_blocks(folder: Folder, num_blocks: int, *, run_digest: str) -> list[
 
 def read_part(folder: Folder, receipt: PartReceipt) -> pa.Table:
     """Return one part's rows; raise RuntimeError where the file is lost or not what its receipt says."""
+    data = _read_file(folder, receipt)
+    if digest(data) != receipt.digest:
+        raise _damaged(folder, receipt, "it is not what its receipt says")
+    return decode_parquet(data)
+
+
+def read_keys(folder: Folder, receipt: PartReceipt, column: str) -> NDArray[np.int64]:
+    """Return one column of a part; that the rest of the file is whole shows when it is read."""
     try:
-        data = folder.read(receipt.file)
+        table = decode_parquet(_read_file(folder, receipt), [column])
+        return np.asarray(table[column].to_numpy(), np.int64)
+    except (OSError, KeyError, ValueError) as error:
+        raise _damaged(folder, receipt, first_line(error)) from error
+
+
+def _read_file(folder: Folder, receipt: PartReceipt) -> bytes:
+    try:
+        return folder.read(receipt.file)
     except FileNotFoundError:
         raise RuntimeError(f"{folder}/{receipt.file} is lost; run `skymetal score` again") from None
-    if digest(data) != receipt.digest:
-        raise RuntimeError(
-            f"{folder}/{receipt.file} is damaged: it is not what its receipt says; "
-            "delete it and run `skymetal score` again"
-        )
-    return decode_parquet(data)
+
+
+def _damaged(folder: Folder, receipt: PartReceipt, how: str) -> RuntimeError:
+    return RuntimeError(f"{folder}/{receipt.file} is damaged: {how}; delete it and run `skymetal score` again")
 
 
 def write_manifest(folder: Folder, num_blocks: int, *, run_digest: str) -> Manifest:

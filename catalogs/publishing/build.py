@@ -6,8 +6,9 @@ part → checked rows → pixel folders, margins → summaries, data model, list
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ from skymetal.catalogs.contents import (
 )
 from skymetal.catalogs.data_model import DATA_MODEL, describe_columns
 from skymetal.catalogs.hats import Pixel
-from skymetal.catalogs.parts import PartReceipt, read_part
+from skymetal.catalogs.parts import PartReceipt, read_keys, read_part
 from skymetal.catalogs.publishing.dataset import DatasetWriter
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin_table import MarginTable
@@ -38,6 +39,7 @@ from skymetal.catalogs.votable import PARQUET_CONTENT_KEY, PARQUET_VERSION, PARQ
 # Ids that are compared at a time: 8 bytes each, a few copies while they are sorted.
 IDS_AT_ONCE = 1 << 25
 NUM_THREADS = 2
+READ_AHEAD = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +67,10 @@ def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgres
         margins = None
         if edition.is_hats and edition.margin_arcsec:
             margins = MarginTable(_writer(edition, building / edition.margin_name, pool), edition, pixels)
-        for done, (receipt, rows) in enumerate(_checked_parts(edition), start=1):
-            words = {"skymetal.source_part": receipt.file, "skymetal.source_digest": receipt.digest}
+        for done, (receipt, rows) in enumerate(_checked_parts(edition, pool), start=1):
             for folder, piece in _pieces(rows, pixels) if edition.is_hats else [(hats.DATASET, rows)]:
                 if piece.num_rows:
-                    galaxies.write(f"{folder}/{edition.file_name(receipt.index)}", piece, **words)
+                    galaxies.append(folder, piece, shard=receipt.index)
             if margins:
                 margins.add(rows)
             yield PublishProgress(stage="write", num_done=done, num_total=total)
@@ -84,7 +85,7 @@ def _settle(edition: Edition) -> Iterator[list[Pixel]]:
     held: list[NDArray[np.int64]] = []
     receipts = edition.manifest.receipts
     for done, receipt in enumerate(receipts, start=1):
-        held.append(_read(edition, receipt)[edition.sort_key].to_numpy())
+        held.append(read_keys(edition.parts, receipt, edition.sort_key))
         if sum(map(len, held)) > edition.max_rows or done == len(receipts):
             new, rest = hats.settle_pixels(
                 np.concatenate(held),
@@ -100,32 +101,45 @@ def _settle(edition: Edition) -> Iterator[list[Pixel]]:
 def _writer(edition: Edition, folder: Folder, pool: Executor) -> DatasetWriter:
     provenance = {f"skymetal.{key}": value for key, value in edition.provenance.items()}
     header = votable_header(edition.schema, name=edition.name)
+    provenance["skymetal.manifest"] = edition.manifest.digest
     words = {PARQUET_VERSION_KEY: PARQUET_VERSION, PARQUET_CONTENT_KEY: header}
     return DatasetWriter(
-        folder=folder, schema=edition.schema, sort_key=edition.sort_key, words=provenance | words, pool=pool
+        folder=folder,
+        schema=edition.schema,
+        sort_key=edition.sort_key,
+        version=edition.version,
+        words=provenance | words,
+        pool=pool,
     )
 
 
 def _read(edition: Edition, receipt: PartReceipt) -> pa.Table:
-    """Return a part's rows, all that its receipt counts; RuntimeError where it has other columns."""
+    """Return a part's rows, all that its receipt counts; RuntimeError for other columns, or nulls that may not be."""
     table = read_part(edition.parts, receipt)
     where = f"{edition.parts}/{receipt.file}"
     if table.schema.names != edition.schema.names or table.schema.types != edition.schema.types:
         raise RuntimeError(f"{where} has other columns than the catalogue: {table.schema.names}")
     if table.num_rows != receipt.num_rows:
         raise RuntimeError(f"{where} holds {table.num_rows} rows; its receipt says {receipt.num_rows}")
+    for field, column in zip(edition.schema, table.columns, strict=True):
+        if not field.nullable and column.null_count:
+            raise RuntimeError(f"{where}: column {field.name} holds nulls, which the schema forbids")
     return table
 
 
-def _checked_parts(edition: Edition) -> Iterator[tuple[PartReceipt, pa.Table]]:
-    """Yield every part's rows; raise RuntimeError where columns, nulls or order are not what they should be."""
+def _checked_parts(edition: Edition, pool: Executor) -> Iterator[tuple[PartReceipt, pa.Table]]:
+    """Yield every part's rows, some read ahead; raise RuntimeError where they are not what they should be, in order."""
     last: int | None = None
-    for receipt in edition.manifest.receipts:
-        table = _read(edition, receipt)
+    ahead: deque[tuple[PartReceipt, Future[pa.Table]]] = deque()
+    receipts = iter(edition.manifest.receipts)
+    while True:
+        for receipt in itertools.islice(receipts, READ_AHEAD - len(ahead)):
+            ahead.append((receipt, pool.submit(_read, edition, receipt)))
+        if not ahead:
+            return
+        receipt, reading = ahead.popleft()
+        table = reading.result()
         where = f"{edition.parts}/{receipt.file}"
-        for field in edition.schema:
-            if not field.nullable and table[field.name].null_count:
-                raise RuntimeError(f"{where}: column {field.name} holds nulls, which the schema forbids")
         if table.num_rows:
             keys = table[edition.sort_key].to_numpy()
             if (keys[1:] < keys[:-1]).any() or (last is not None and keys[0] < last):

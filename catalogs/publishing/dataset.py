@@ -18,6 +18,8 @@ from skymetal.catalogs.storage import Folder, digest
 
 # Small enough that a cone search reads little, large enough that a column's chunk is worth its place in the footer.
 ROW_GROUP_SIZE = 16_384
+# Parts are joined to files of about so many rows: a survey's worth of small files is slow to copy, list and open.
+FILE_ROWS = 131_072
 _MAX_WAITING = 4
 
 
@@ -25,31 +27,50 @@ _MAX_WAITING = 4
 class DatasetWriter:
     """Writes a table's files into its folder; encodes them in other threads, a few at a time.
 
-    ``words`` go into the footer of every file. Files are not flushed: nobody looks for them before all are there.
+    ``words`` go into the footer of every file; ``version`` is part of its name: a reader whose link moves on gets an
+    error, never another version's rows. Files are not flushed: nobody looks for them before all are there.
     """
 
     folder: Folder
     schema: pa.Schema
     sort_key: str
+    version: str
     words: Mapping[str, str]
     pool: Executor
     entries: list[FileEntry] = field(default_factory=list)
     _footers: dict[str, pq.FileMetaData] = field(default_factory=dict)
     _waiting: deque[Future[tuple[FileEntry, pq.FileMetaData]]] = field(default_factory=deque)
+    _held: list[pa.Table] = field(default_factory=list)
+    _held_from: list[int] = field(default_factory=list)
+    _held_folder: str = ""
+    _num_files: int = 0
 
     @property
     def num_rows(self) -> int:
         """How many rows the written files hold, by their own footers."""
         return sum(int(footer.num_rows) for footer in self._footers.values())
 
-    def write(self, name: str, table: pa.Table, **words: str) -> None:
-        """Write one file of rows, in its turn; words are for its footer alone."""
+    def append(self, folder: str, rows: pa.Table, *, shard: int) -> None:
+        """Take the next rows, of that folder and from that shard; write them when they fill a file."""
+        num_held = sum(table.num_rows for table in self._held)
+        if num_held and (folder != self._held_folder or num_held >= FILE_ROWS):
+            self._write_held()
+        self._held.append(rows)
+        self._held_from.append(shard)
+        self._held_folder = folder
+
+    def write(self, folder: str, rows: pa.Table, **words: str) -> None:
+        """Write one file, in its turn; words are for its footer alone."""
         while len(self._waiting) >= _MAX_WAITING:
             self._take()
-        self._waiting.append(self.pool.submit(self._write, name, table, {**self.words, **words}))
+        name = f"{folder}/part-{self._num_files:06d}-{self.version[:8]}.parquet"
+        self._num_files += 1
+        self._waiting.append(self.pool.submit(self._write, name, rows, {**self.words, **words}))
 
     def flush(self) -> None:
-        """Wait for the files whose turn has not come."""
+        """Write the rows that are held, and wait for the files whose turn has not come."""
+        if self._held:
+            self._write_held()
         while self._waiting:
             self._take()
 
@@ -65,6 +86,11 @@ class DatasetWriter:
     def named_entries(self) -> list[FileEntry]:
         """Return the entries of all files, by their names in the version."""
         return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
+
+    def _write_held(self) -> None:
+        shards = f"{self._held_from[0]}-{self._held_from[-1]}"
+        self.write(self._held_folder, pa.concat_tables(self._held), **{"skymetal.source_shards": shards})
+        self._held, self._held_from = [], []
 
     def _take(self) -> None:
         entry, footer = self._waiting.popleft().result()

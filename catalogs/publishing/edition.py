@@ -57,10 +57,6 @@ class Edition:
         content = [self.manifest.digest, fields, _words(self.schema.metadata), layout]
         return digest(json.dumps(content, sort_keys=True).encode())[:16]
 
-    def file_name(self, index: int) -> str:
-        """Name a data file, for its version too: a reader whose link moves on gets an error, never another's rows."""
-        return f"part-{index:06d}-{self.version[:8]}.parquet"
-
     @property
     def words(self) -> dict[str, str]:
         """What every properties file says of where the rows come from."""

@@ -51,7 +51,7 @@ class MarginFinder:
         count_R = np.searchsorted(cell_N, self._cell_R[near], side="right") - first_R
         pixel_P = np.repeat(self._pixel_R[near], count_R)
         row_P = np.arange(len(pixel_P)) + np.repeat(first_R - np.cumsum(count_R) + count_R, count_R)
-        for index in np.unique(pixel_P).tolist():
+        for index in np.flatnonzero(np.bincount(pixel_P)).tolist():
             pixel, row_M = self._pixels[index], np.sort(row_P[pixel_P == index])
             is_inside_M = (healpix_N[row_M] >= pixel.start) & (healpix_N[row_M] < pixel.stop)
             if not is_inside_M.all():

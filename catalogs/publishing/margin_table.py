@@ -24,7 +24,7 @@ class MarginTable:
         self._finder = MarginFinder(pixels, edition.margin_arcsec)
         self._held: dict[Pixel, list[pa.Table]] = {}
         self._num_held = 0
-        self._num_files: dict[Pixel, int] = {}
+        self._written: set[Pixel] = set()
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows of the pass."""
@@ -38,7 +38,7 @@ class MarginTable:
         """Write what is held and the summaries; return whether there is any row, so whether there is a table."""
         for pixel in sorted(self._held, key=lambda each: each.start):
             self._write(pixel)
-        pixels = sorted(self._num_files, key=lambda each: each.start)
+        pixels = sorted(self._written, key=lambda each: each.start)
         if not pixels:
             return False
         self.writer.flush()
@@ -61,6 +61,5 @@ class MarginTable:
     def _write(self, pixel: Pixel) -> None:
         rows = pa.concat_tables(self._held.pop(pixel))
         self._num_held -= rows.num_rows
-        index = self._num_files.get(pixel, 0)
-        self.writer.write(f"{pixel.folder}/{self._edition.file_name(index)}", rows)
-        self._num_files[pixel] = index + 1
+        self.writer.write(pixel.folder, rows)
+        self._written.add(pixel)

@@ -16,6 +16,7 @@ from support.made_catalogue import NUM_ROWS, make_table, publish_table
 from skymetal.catalogs.catalog import Catalog, open_catalog
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.healpix import healpix29
+from skymetal.catalogs.publishing import dataset
 from skymetal.catalogs.region import cone_ranges
 
 
@@ -372,9 +373,12 @@ def test_lsdb_opens_it_and_finds_the_same_cone(run_dir: Path, table: pa.Table) -
         assert set(found["object_id"]) == ids_within(table, ra, dec, radius) != set()
 
 
-def test_the_catalogue_passes_the_strict_check_of_hats(run_dir: Path) -> None:
+def test_the_catalogue_passes_the_strict_check_of_hats_with_several_files_a_pixel_too(
+    tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
     validation = pytest.importorskip("hats.io.validation")
-    version = (run_dir / "catalogue").resolve()
-    files = list(version.rglob("part-*.parquet"))
+    monkeypatch.setattr(dataset, "FILE_ROWS", 100)
+    receipt = publish_table(tmp_path, table, rows_a_part=60)
+    files = list((receipt.path / "tiny" / "dataset").rglob("part-*.parquet"))
     assert len(files) > len({file.parent for file in files}), "no pixel has several files: nothing would be shown"
-    assert validation.is_valid_catalog(version, strict=True)
+    assert validation.is_valid_catalog(receipt.path.resolve(), strict=True)

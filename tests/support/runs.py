@@ -29,6 +29,7 @@ num_folds = 2
 num_epochs = 3
 [score]
 views = 1
+runtime = "torch"
 [catalog]
 name = "tiny"
 max_rows = 50

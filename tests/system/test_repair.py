@@ -27,8 +27,8 @@ def cut(run: Path, pattern: str) -> None:
 
 
 def halve_the_version(run: Path) -> None:
-    cut(run, "versions/*/_metadata")
-    cut(run, "versions/*/dataset/**/part-000003.parquet")
+    cut(run, "versions/*/tiny/_metadata")
+    cut(run, "versions/*/tiny/dataset/**/part-000003-*.parquet")
 
 
 def lose_its_worker_twice(run: Path) -> None:
@@ -48,7 +48,7 @@ LOSSES: dict[str, Callable[[Path], None]] = {
         "ensemble/fold1-*.safetensors",
         "ensemble/out_of_fold.parquet",
         "parts/part-000001-*",
-        "versions/*/dataset/**/part-000002.parquet",
+        "versions/*/tiny/dataset/**/part-000002-*.parquet",
         "catalogue",
         "evaluation.csv",
     ),

@@ -14,8 +14,8 @@ import pytest
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.hats import parse_properties
 from skymetal.catalogs.healpix import healpix29
-from skymetal.catalogs.parts import Manifest, commit_part, read_manifest, write_manifest
-from skymetal.catalogs.publishing import build
+from skymetal.catalogs.parts import Manifest, commit_part, read_manifest, read_part, write_manifest
+from skymetal.catalogs.publishing import build, dataset
 from skymetal.catalogs.publishing.build import PublishProgress
 from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
@@ -100,19 +100,35 @@ def test_every_row_lies_in_its_pixel_and_no_pixel_is_overfull(tmp_path: Path) ->
     assert sum(num_rows.values()) == 1000
     assert max(num_rows.values()) <= 150
     assert len(num_rows) == receipt.num_partitions > 5
-    assert len(data_files(receipt)) > receipt.num_partitions, "no pixel was filled by two parts"
+
+
+def test_parts_are_joined_to_files_of_a_decent_size_within_a_pixel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "FILE_ROWS", 40)
+    table = make_table(2, 1000)
+    write_parts(Folder(tmp_path / "parts"), table, step=17)
+    *_, receipt = start(Folder(tmp_path), table, read_manifest(Folder(tmp_path / "parts")))
+    assert isinstance(receipt, PublishReceipt)
+    files = data_files(receipt)
+    assert len({file.parent for file in files}) < len(files) < len(list((tmp_path / "parts").glob("*.parquet")))
+    assert max(pq.read_metadata(file).num_rows for file in files) <= 40 + 17
+    rows = pa.concat_tables([pq.read_table(file, partitioning=None) for file in sorted(files, key=lambda f: f.name)])
+    assert rows.equals(table)
 
 
 def test_footers_and_properties_say_where_the_rows_come_from(tmp_path: Path) -> None:
     table = make_table(3, 400)
     receipt = run(Folder(tmp_path), table)
-    parts = read_manifest(Folder(tmp_path / "parts")).receipts
+    parts = read_manifest(Folder(tmp_path / "parts"))
     for file in data_files(receipt):
         words = pq.read_metadata(file).metadata
-        source = parts[int(file.stem.split("-")[1])]
+        first, last = map(int, words[b"skymetal.source_shards"].decode().split("-"))
+        sources = [read_part(Folder(tmp_path / "parts"), parts.receipts[index]) for index in range(first, last + 1)]
+        ids = {id_ for source in sources for id_ in source["object_id"].to_pylist()}
+        assert set(pq.read_table(file, partitioning=None)["object_id"].to_pylist()) <= ids
         assert words[b"skymetal.model"] == b"abc"
-        assert words[b"skymetal.source_part"] == source.file.encode()
-        assert words[b"skymetal.source_digest"] == source.digest.encode()
+        assert words[b"skymetal.manifest"] == parts.digest.encode()
         assert pq.read_schema(file).field("oh_p50").metadata[b"unit"] == b"dex"
     properties = parse_properties((receipt.path / "tiny" / "hats.properties").read_bytes())
     assert properties["skymetal_store"] == "def = 1"
@@ -152,7 +168,7 @@ def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_pa
     table = make_table(10, 400, has_sky=False)
     receipt = run(Folder(tmp_path), table)
     assert not receipt.is_hats
-    assert receipt.num_partitions == 3
+    assert receipt.num_partitions == 1
     names = sorted(contents(receipt.path))
     assert names == [
         "catalogue.properties",
@@ -160,7 +176,7 @@ def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_pa
         "data-model.md",
         "tiny/_metadata",
         "tiny/dataset/_common_metadata",
-        *(f"tiny/dataset/part-00000{index}-{receipt.version[:8]}.parquet" for index in range(3)),
+        f"tiny/dataset/part-000000-{receipt.version[:8]}.parquet",
     ]
     assert pq.read_table(receipt.path / "tiny" / "dataset").equals(table)
 
@@ -228,7 +244,7 @@ def test_blocks_whose_galaxies_are_all_quarantined_are_passed_over(tmp_path: Pat
     *_, receipt = start(folder, table, write_manifest(folder / "parts", 5, run_digest="run"))
     assert isinstance(receipt, PublishReceipt)
     assert receipt.num_rows == 50
-    assert {p.name.split("-")[1] for p in data_files(receipt)} == {"000001", "000003"}
+    assert sum(pq.read_metadata(file).num_rows for file in data_files(receipt)) == 50
 
 
 def test_nothing_but_quarantine_cannot_be_published(tmp_path: Path) -> None:
