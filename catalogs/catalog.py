@@ -88,8 +88,8 @@ class Catalog:
         return frame
 
     def to_dask(self, columns: Sequence[str] | None = None) -> Any:
-        """Return a dask DataFrame, a file a partition; needs ``pip install 'dask[dataframe]'``."""
-        from dask import dataframe  # an optional dependency: only this method has use for it
+        """Return a dask DataFrame, a file a partition."""
+        from dask import dataframe  # a second to import, which every other reader can do without
 
         names, files = self._names(columns), self._files
         meta = self.schema.empty_table().select(names).to_pandas()
