@@ -15,26 +15,17 @@ import pyarrow.parquet as pq
 from skymetal.catalogs import hats
 from skymetal.catalogs.contents import BUILDING_PREFIX, LINK, NUM_ROWS, VERSIONS, read_contents, read_properties
 from skymetal.catalogs.crossmatch import Match, match_table
+from skymetal.catalogs.dataset import open_dataset, without_half_floats
 from skymetal.catalogs.errors import InputError, missing_column
 from skymetal.catalogs.files import REMEDY, DataFiles, list_files
+from skymetal.catalogs.query.client import run_query
+from skymetal.catalogs.query.order import MAX_MEMORY_BYTES, MAX_ROWS, MAX_SECONDS, QueryLimits
 from skymetal.catalogs.region import box_ranges, check_box, check_cone, cone_ranges, separation_arcsec
 from skymetal.catalogs.sampling import sample_rows
 from skymetal.catalogs.storage import Folder, open_folder
 
 if TYPE_CHECKING:
     import pandas as pd
-
-VIEW = "catalogue"
-# Over data that we opened ourselves: no file, no network, no extension, no Python variable of the caller's.
-_LOCKED: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": "false",
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "python_enable_replacements": "false",
-    "temp_directory": "",
-    "lock_configuration": "true",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,29 +88,27 @@ class Catalog:
 
     def to_duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
         """Return a duckdb relation over all rows, of a connection of yours or duckdb's default one."""
-        return (connection or duckdb.default_connection()).from_arrow(self._files.dataset)
+        with self._files.damage_named():
+            dataset = open_dataset(self.table_path / hats.METADATA, without_half_floats(self.schema))
+        return (connection or duckdb.default_connection()).from_arrow(dataset)
 
-    def sql(self, query: str) -> pa.Table:
+    def sql(
+        self,
+        query: str,
+        *,
+        max_seconds: float = MAX_SECONDS,
+        max_memory_bytes: int = MAX_MEMORY_BYTES,
+        max_rows: int = MAX_ROWS,
+    ) -> pa.Table:
         """Return what one SELECT over the table ``catalogue`` gives.
 
-        Only this catalogue can be reached, and nothing can be changed. The time and memory of a query are not
-        bounded here. Raises InputError for another kind of statement and for what duckdb refuses, RuntimeError where
-        the catalogue is damaged.
+        It runs in a process of its own: only this catalogue can be reached, nothing can be changed, and a query
+        that exceeds its limits is ended. Raises InputError for that, for another kind of statement and for what
+        duckdb refuses, RuntimeError where the catalogue is damaged.
         """
-        connection = duckdb.connect(":memory:", config=_LOCKED)
-        try:
-            statements = duckdb.extract_statements(query)
-            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                raise InputError(f"a query is one SELECT statement over {VIEW}, got {_describe(statements)}")
-            connection.register(VIEW, self._files.dataset)
-            return connection.sql(query).to_arrow_table()
-        except duckdb.Error as error:
-            # duckdb has no class of its own for a table that it was given and could not read.
-            if f"registered as '{VIEW}' failed" in str(error):
-                raise RuntimeError(f"{self.path} is damaged: {error}; {REMEDY}") from error
-            raise InputError(f"the query failed: {str(error).splitlines()[0]}") from error
-        finally:
-            connection.close()
+        limits = QueryLimits(seconds=max_seconds, memory_bytes=max_memory_bytes, num_rows=max_rows)
+        with self._files.damage_named():
+            return run_query(query, metadata=self.table_path / hats.METADATA, schema=self.schema, limits=limits)
 
     def cone(self, ra: float, dec: float, radius_arcsec: float, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the galaxies within ``radius_arcsec`` of an ICRS position in degrees, the border included.
@@ -244,7 +233,3 @@ def _what_is_there(given: Path) -> str:
     names = sorted(entry.name for entry in given.iterdir())
     found = f"it holds {', '.join(names[:5])}{' …' if len(names) > 5 else ''}" if names else "it is empty"
     return f"{found}; give a run directory or its catalogue folder"
-
-
-def _describe(statements: Sequence[duckdb.Statement]) -> str:
-    return ", ".join(statement.type.name for statement in statements) or "nothing"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyarrow.fs import LocalFileSystem
 
 from skymetal.catalogs import hats
+from skymetal.catalogs.dataset import checked_format, open_dataset
 from skymetal.catalogs.region import coalesce
 
 REMEDY = "delete that folder and run `skymetal publish` again"
@@ -38,14 +39,13 @@ class DataFiles:
     @cached_property
     def dataset(self) -> ds.Dataset:
         """All rows, with the statistics of every row group at hand."""
-        # The schema is the catalogue's own: without it the folders' names would become columns.
         with self.damage_named():
-            return ds.parquet_dataset(self.table / hats.METADATA, schema=self.schema, format=_file_format())
+            return open_dataset(self.table / hats.METADATA, self.schema)
 
     def read(self, index: int, columns: Sequence[str]) -> pa.Table:
         """Return the rows of one file."""
         with self.damage_named():
-            fragment = _file_format().make_fragment(str(self.table / self.names[index]), LocalFileSystem())
+            fragment = checked_format().make_fragment(str(self.table / self.names[index]), LocalFileSystem())
             return fragment.to_table(schema=self.schema, columns=list(columns))
 
     def read_all(self, columns: Sequence[str]) -> pa.Table:
@@ -63,7 +63,7 @@ class DataFiles:
         ranges = coalesce(ranges_R2, _MAX_RANGES).tolist()
         is_near = reduce(or_, [(key >= start) & (key < stop) for start, stop in ranges], pc.scalar(False))
         with self.damage_named():
-            near = ds.dataset(files, schema=self.schema, format=_file_format())
+            near = ds.dataset(files, schema=self.schema, format=checked_format())
             return near.to_table(columns=list(columns), filter=is_near)
 
     def holding(self, ranges_R2: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -94,8 +94,3 @@ def list_files(table: Path, schema: pa.Schema, contents: pa.Table) -> DataFiles:
         first_F=np.array([row["first"] for row in rows], np.int64),
         last_F=np.array([row["last"] for row in rows], np.int64),
     )
-
-
-def _file_format() -> ds.ParquetFileFormat:
-    checked = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    return ds.ParquetFileFormat(default_fragment_scan_options=checked)
