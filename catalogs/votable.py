@@ -39,12 +39,19 @@ def votable_header(schema: pa.Schema, *, name: str, info: Mapping[str, str] | No
 
 
 def votable_around(
-    schema: pa.Schema, *, name: str, info: Mapping[str, str] | None = None, num_rows: int | None = None
+    schema: pa.Schema,
+    *,
+    name: str,
+    info: Mapping[str, str] | None = None,
+    num_rows: int | None = None,
+    text_sizes: Mapping[str, int] | None = None,
 ) -> tuple[str, str]:
     """Return what stands before and after the DATA element; the two together are :func:`votable_header`.
 
-    ``num_rows`` belongs only to a table with data: astropy would make as many empty rows of it.
+    ``num_rows`` belongs only to a table with data: astropy would make as many empty rows of it. ``text_sizes`` are the
+    numbers of characters of columns whose texts all have the same.
     """
+    sizes = text_sizes or {}
     nrows = "" if num_rows is None else f' nrows="{num_rows}"'
     before = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -53,7 +60,7 @@ def votable_around(
         *(f"<INFO name={_quoted(key)} value={_quoted(value)}/>" for key, value in (info or {}).items()),
         f'<COOSYS ID="{_FRAME}" system="ICRS"/>',
         f'<TABLE ID="catalogue" name={_quoted(name)}{nrows}>',
-        *(line for field in schema for line in _field(field)),
+        *(line for field in schema for line in _field(field, sizes.get(field.name))),
     ]
     after = ["</TABLE>", "</RESOURCE>", "</VOTABLE>"]
     return "\n".join(before) + "\n", "\n".join(after) + "\n"
@@ -80,8 +87,9 @@ def field_words(field: pa.Field, key: str) -> str:
     return str((field.metadata or {}).get(key.encode(), b"").decode())
 
 
-def _field(field: pa.Field) -> Iterator[str]:
+def _field(field: pa.Field, text_size: int | None) -> Iterator[str]:
     kind, size = datatype(field)
+    size = size if text_size is None else str(text_size)
     ucd = field_words(field, "ucd")
     words = {
         "name": field.name,
