@@ -9,6 +9,7 @@ from glob import has_magic
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError, first_line
+from skymetal.catalogs.hats import COLLECTION, parse_properties
 from skymetal.catalogs.tables.kinds import kind_of
 
 
@@ -19,8 +20,8 @@ class NoTable(InputError):
 def find_tables(names: Sequence[str]) -> list[Path]:
     """Return the files that the names stand for, sorted, none twice.
 
-    A name is a file, a pattern (``*``, ``?``, ``[…]``, ``**``), a folder with its subfolders, or a HATS catalogue,
-    of which the Parquet files of its dataset are taken.
+    A name is a file, a pattern (``*``, ``?``, ``[…]``, ``**``), a folder with its subfolders, or a HATS catalogue or
+    collection, of which the Parquet files of the (primary) dataset are taken: margins repeat its rows.
     Raises NoTable for a name that stands for nothing, InputError for any file that is no survey table: to pass over
     one would be to lose its rows without a word.
     """
@@ -91,12 +92,20 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _is_hats(path: Path) -> bool:
+    if (path / COLLECTION).is_file():
+        return True
     has_properties = (path / "hats.properties").is_file() or (path / "properties").is_file()
     return has_properties and (path / "dataset").is_dir()
 
 
 def _hats_files(catalogue: Path) -> list[Path]:
     """Return the data files: whatever stands below Npix=…, or is it. The rest is metadata, margins and read-mes."""
+    if (catalogue / COLLECTION).is_file():
+        primary = parse_properties((catalogue / COLLECTION).read_bytes()).get("hats_primary_table_url", "")
+        inner = catalogue / primary
+        if not primary or (inner / COLLECTION).is_file() or not _is_hats(inner):
+            raise InputError(f"HATS collection {catalogue} names no primary table that is there; is it complete?")
+        return _hats_files(inner)
     dataset = catalogue / "dataset"
     files = [
         path

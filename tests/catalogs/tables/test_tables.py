@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io.votable import from_table
 from astropy.table import MaskedColumn, Table
+from support.made_catalogue import make_table, publish_table
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.tables import find_tables, open_table, read_table
@@ -252,6 +253,26 @@ def test_a_hats_catalogue_is_its_data_files(tmp_path: Path, properties: str) -> 
     expected = make_hats(tmp_path / "gals", properties=properties)
     for name in ("gals", "*", "**", ""):
         assert names(find_tables([str(tmp_path / name)]), tmp_path) == expected
+
+
+def test_a_hats_collection_is_its_primary_table_and_never_its_margins(tmp_path: Path) -> None:
+    collection = tmp_path / "all"
+    expected = [f"all/{name}" for name in make_hats(collection / "gals")]
+    make_hats(collection / "gals_margin")
+    (collection / "collection.properties").write_text("hats_primary_table_url=gals\nall_margins=gals_margin\n")
+    for name in ("all", "*", "**", ""):
+        assert names(find_tables([str(tmp_path / name)]), tmp_path) == expected
+    for broken in (".", "", "elsewhere"):
+        (collection / "collection.properties").write_text(f"hats_primary_table_url={broken}\n")
+        with pytest.raises(InputError, match="names no primary table that is there"):
+            find_tables([str(collection)])
+
+
+def test_a_published_catalogue_is_read_as_a_survey_table(tmp_path: Path) -> None:
+    table = make_table(1).slice(0, 300)
+    receipt = publish_table(tmp_path, table)
+    tables = [read_table(path) for path in find_tables([str(receipt.path)])]
+    assert sorted(pa.concat_tables(tables)["object_id"].to_pylist()) == sorted(table["object_id"].to_pylist())
 
 
 def test_a_hats_catalogue_without_data_is_refused(tmp_path: Path) -> None:
