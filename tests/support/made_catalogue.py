@@ -44,7 +44,13 @@ def crowd(rng: np.random.Generator) -> Positions:
 
 
 def publish_table(
-    run_dir: Path, table: pa.Table, *, rows_a_part: int = 512, max_rows: int = 300, margin_arcsec: float = 10.0
+    run_dir: Path,
+    table: pa.Table,
+    *,
+    name: str = "tiny",
+    rows_a_part: int = 512,
+    max_rows: int = 300,
+    margin_arcsec: float = 10.0,
 ) -> PublishReceipt:
     parts = Folder(run_dir / "parts")
     starts = range(0, table.num_rows, rows_a_part)
@@ -55,7 +61,7 @@ def publish_table(
         manifest=write_manifest(parts, len(starts), run_digest="run"),
         schema=table.schema,
         run_dir=Folder(run_dir),
-        settings=CatalogSettings(name="tiny", max_rows=max_rows, margin_arcsec=margin_arcsec),
+        settings=CatalogSettings(name=name, max_rows=max_rows, margin_arcsec=margin_arcsec),
         provenance={"job": "a = b, é"},
     )
     assert isinstance(receipt, PublishReceipt)
