@@ -43,3 +43,15 @@ MEANINGS = {
 def describe_flags() -> str:
     """Return the meaning of every bit in one line, for the catalogue's metadata."""
     return "; ".join(f"{flag.value} {flag.name}: {meaning}" for flag, meaning in MEANINGS.items())
+
+
+def decode_flags(value: int) -> tuple[str, ...]:
+    """Return the names of the bits that are set, the lowest first; a bit without a name is its number.
+
+    Raises ValueError for a negative value, which is no mask.
+    """
+    if value < 0:
+        raise ValueError(f"flags are a bit mask, got {value}")
+    bits = [1 << place for place in range(value.bit_length()) if value >> place & 1]
+    names = {flag.value: str(flag.name) for flag in Flag}
+    return tuple(names.get(bit, str(bit)) for bit in bits)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.export.rows import ROWS_A_PIECE, Rows
+from skymetal.catalogs.export.rows import Rows
 from skymetal.catalogs.parts import PARQUET_OPTIONS
 from skymetal.catalogs.votable import (
     PARQUET_CONTENT_KEY,
@@ -38,13 +38,14 @@ def write_parquet(file: BinaryIO, rows: Rows) -> None:
 
 
 def _groups(rows: Rows) -> Iterator[pa.Table]:
-    """Yield the rows in groups of ROWS_A_PIECE: a catalogue's own files may hold far fewer."""
+    """Yield the rows in groups of ``rows_a_piece``: a catalogue's own files may hold far fewer."""
+    size = rows.rows_a_piece
     waiting: list[pa.Table] = []
     for piece in rows.pieces():
         waiting.append(piece)
-        while sum(table.num_rows for table in waiting) >= ROWS_A_PIECE:
+        while sum(table.num_rows for table in waiting) >= size:
             table = pa.concat_tables(waiting)
-            yield table.slice(0, ROWS_A_PIECE)
-            waiting = [table.slice(ROWS_A_PIECE)]
+            yield table.slice(0, size)
+            waiting = [table.slice(size)]
     if sum(table.num_rows for table in waiting):
         yield pa.concat_tables(waiting)

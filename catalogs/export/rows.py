@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from skymetal.catalogs.catalog import Catalog
 from skymetal.catalogs.errors import InputError, missing_column
 
-ROWS_A_PIECE = 1 << 16
+MAX_ROWS_A_PIECE = 1 << 16
+CELLS_A_PIECE = 1 << 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,19 @@ class Rows:
     properties: Mapping[str, str]
     tables: Callable[[Sequence[str]], Iterable[pa.Table]]
 
+    @property
+    def rows_a_piece(self) -> int:
+        """How many rows are worked on at a time; fewer where a column holds vectors."""
+        kinds = [field.type for field in self.schema]
+        num_cells = sum(kind.list_size if pa.types.is_fixed_size_list(kind) else 1 for kind in kinds)
+        return max(1, min(MAX_ROWS_A_PIECE, CELLS_A_PIECE // num_cells))
+
     def pieces(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yield all rows in order, ROWS_A_PIECE at a time or fewer."""
+        """Yield all rows in order, ``rows_a_piece`` at a time or fewer."""
+        step = self.rows_a_piece
         for table in self.tables(self.schema.names if columns is None else columns):
-            for start in range(0, table.num_rows, ROWS_A_PIECE):
-                yield table.slice(start, ROWS_A_PIECE)
+            for start in range(0, table.num_rows, step):
+                yield table.slice(start, step)
 
     def text_sizes(self) -> dict[str, int]:
         """Return the bytes (UTF-8) of the longest text of each column of texts, at least 1: a pass over them alone."""
@@ -78,4 +87,4 @@ def check_columns(rows: Rows) -> None:
         raise InputError("no column is asked for; name at least one")
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"column {name!r} is there twice; name each column once")
+            raise InputError(f"column {name!r} is there twice; give each its own name")

@@ -9,7 +9,7 @@ from support.made_catalogue import NUM_ROWS, make_table
 from support.odd_table import odd_rows, odd_table
 
 from skymetal.catalogs.export.parquet import write_parquet
-from skymetal.catalogs.export.rows import ROWS_A_PIECE, Rows, rows_of_table
+from skymetal.catalogs.export.rows import MAX_ROWS_A_PIECE, Rows, rows_of_table
 
 
 def written(rows: Rows) -> io.BytesIO:
@@ -40,7 +40,7 @@ def test_many_small_files_become_few_row_groups() -> None:
     rows = Rows(name="t", schema=table.schema, num_rows=200_000, properties={}, tables=lambda columns: small)
     file = pq.ParquetFile(written(rows))
     sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
-    assert sizes == [ROWS_A_PIECE] * 3 + [200_000 - 3 * ROWS_A_PIECE]
+    assert sizes == [MAX_ROWS_A_PIECE] * 3 + [200_000 - 3 * MAX_ROWS_A_PIECE]
     assert file.read().equals(table)
 
 

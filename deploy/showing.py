@@ -1,0 +1,111 @@
+"""How a table reaches the user: lined up on a terminal, as text that a program reads, or in a file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import pyarrow as pa
+
+from skymetal.catalogs.errors import InputError, printable
+from skymetal.catalogs.export.export import FORMATS, export_rows
+from skymetal.catalogs.export.rows import check_columns, rows_of_table
+from skymetal.catalogs.export.text import write_csv, write_json
+from skymetal.catalogs.flags import decode_flags
+from skymetal.deploy.console import format_table
+
+MAX_ROWS_SHOWN = 40
+TABLE = "table"
+FLAGS = "flags"
+_ON_A_TERMINAL = {"csv": write_csv, "json": write_json}
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Showing:
+    """Where a table goes, and in which format; None is what the file's suffix says, or a table on the terminal."""
+
+    form: str | None
+    out: Path | None
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        if self.out is None and self.form not in (None, TABLE, *_ON_A_TERMINAL):
+            raise InputError(f"--format {self.form} needs --out FILE; a terminal cannot show it")
+        if self.out is not None and self.form == TABLE:
+            raise InputError(
+                f"--format {TABLE} is for the terminal; with --out give {', '.join(FORMATS)}, or leave it out"
+            )
+
+    def show(self, table: pa.Table, *, name: str, properties: Mapping[str, str]) -> None:
+        """Print the table, or write the file; ``properties`` say in a file where the table came from.
+
+        Raises as :func:`export_rows` does.
+        """
+        rows = rows_of_table(table, name=name, properties=properties)
+        if self.out is not None:
+            export_rows(rows, self.out, form=self.form, overwrite=self.overwrite)
+            click.echo(f"{self.out}: {table.num_rows} rows")
+        elif self.form in _ON_A_TERMINAL:
+            check_columns(rows)
+            _ON_A_TERMINAL[self.form](sys.stdout.buffer, rows)
+        else:
+            click.echo(_lined_up(table))
+
+
+def showing_options(command: Command) -> Command:
+    """Add --format, --out and --overwrite to a command; it is given them as ``form``, ``out``, ``overwrite``."""
+    options = (
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice([TABLE, *FORMATS]),
+            help="Default: what FILE's suffix says, or a table on the terminal.",
+        ),
+        click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write a file instead."),
+        click.option("--overwrite", is_flag=True, help="Replace FILE where it is there."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def with_words(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a query's table with units and meanings where a column has the name and type of the catalogue's."""
+    fields = [
+        schema.field(field.name)
+        if field.name in schema.names and schema.field(field.name).type == field.type
+        else field
+        for field in table.schema
+    ]
+    described = [field.with_nullable(True) for field in fields]
+    return pa.Table.from_arrays(table.columns, schema=pa.schema(described))
+
+
+def _lined_up(table: pa.Table) -> str:
+    shown = table.slice(0, MAX_ROWS_SHOWN)
+    columns = [
+        [
+            _flag_names(value) if name == FLAGS and isinstance(value, int) else _cell(value)
+            for value in column.to_pylist()
+        ]
+        for name, column in zip(shown.column_names, shown.columns, strict=True)
+    ]
+    lines = format_table([printable(name) for name in shown.column_names], list(zip(*columns, strict=True)))
+    if table.num_rows > MAX_ROWS_SHOWN:
+        lines += f"\n… {table.num_rows - MAX_ROWS_SHOWN} more rows; --format csv prints all"
+    return lines
+
+
+def _flag_names(value: int) -> str:
+    return str(value) if value < 0 else "|".join(decode_flags(value)) or "clean"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else printable(str(value))

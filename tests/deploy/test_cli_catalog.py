@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits, votable
+from click.testing import CliRunner, Result
+from support.made_catalogue import NUM_ROWS, make_table, publish_table
+
+from skymetal.catalogs.catalog import Catalog, open_catalog
+from skymetal.deploy.cli import main
+
+TWO = "SELECT object_id, oh_p50, CASE WHEN dec > 0 THEN 33 ELSE 0 END AS flags FROM catalogue ORDER BY ra LIMIT 2"
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run")
+    publish_table(path, make_table(1))
+    return path
+
+
+@pytest.fixture(scope="module")
+def catalog(run_dir: Path) -> Catalog:
+    return open_catalog(run_dir)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["catalog", *map(str, arguments)])
+
+
+def refused(*arguments: object) -> str:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1
+    return result.output
+
+
+def test_info_shows_units_meanings_and_provenance(run_dir: Path) -> None:
+    result = call("info", run_dir)
+    assert result.exit_code == 0
+    assert f"tiny: {NUM_ROWS} rows at" in result.output
+    assert "oh_p50          float   dex   predicted gas-phase" in result.output
+    assert "skymetal_job = a = b, é" in result.output
+
+
+def test_info_for_a_program_is_a_line_a_column(run_dir: Path, catalog: Catalog) -> None:
+    rows = [json.loads(line) for line in call("info", run_dir, "--format", "json").output.splitlines()]
+    assert [row["column"] for row in rows] == catalog.schema.names
+    assert rows[1] == {
+        "column": "ra",
+        "type": "double",
+        "unit": "deg",
+        "ucd": "pos.eq.ra;meta.main",
+        "description": "ICRS right ascension",
+    }
+
+
+def test_a_terminal_shows_flags_by_name_and_nulls_as_dashes(run_dir: Path) -> None:
+    query = (
+        "SELECT * FROM (VALUES (1, 0, NULL::FLOAT, true), (1237648720716497094, 33, 8.71, false), "
+        "(3, NULL, NULL, NULL)) t(object_id, flags, oh_p50, is_out_of_fold)"
+    )
+    assert call("sql", run_dir, query).output.splitlines() == [
+        "          object_id  flags           oh_p50  is_out_of_fold",
+        "                  1  clean                –  True",
+        "1237648720716497094  SATURATED|EDGE    8.71  False",
+        "                  3  –                    –  –",
+    ]
+
+
+def test_a_terminal_shows_so_many_rows_and_says_how_many_more_there_are(run_dir: Path) -> None:
+    lines = call("sql", run_dir, "SELECT object_id FROM catalogue").output.splitlines()
+    assert len(lines) == 42
+    assert lines[-1] == f"… {NUM_ROWS - 40} more rows; --format csv prints all"
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_text_for_a_program_loses_nothing(run_dir: Path, catalog: Catalog, form: str) -> None:
+    result = call("sql", run_dir, "SELECT object_id, ra, oh_p50, flags FROM catalogue", "--format", form)
+    read = pd.read_csv if form == "csv" else lambda text: pd.read_json(text, lines=True, precise_float=True)
+    frame = read(io.StringIO(result.stdout))
+    table = catalog.to_arrow(["object_id", "ra", "oh_p50", "flags"])
+    assert frame["object_id"].tolist() == table["object_id"].to_pylist()
+    assert frame["ra"].to_numpy() == pytest.approx(table["ra"].to_numpy(), rel=1e-15)
+    assert (frame["oh_p50"].to_numpy().astype("float32") == table["oh_p50"].to_numpy()).all()
+    assert frame["flags"].tolist() == table["flags"].to_pylist()
+
+
+def test_an_answer_goes_into_a_file_with_its_units_and_its_query(run_dir: Path, tmp_path: Path) -> None:
+    for name in ("x.parquet", "x.fits", "x.vot", "x.csv"):
+        result = call("sql", run_dir, TWO, "--out", tmp_path / name)
+        assert (result.exit_code, result.output) == (0, f"{tmp_path / name}: 2 rows\n")
+    table = pq.read_table(tmp_path / "x.parquet")
+    assert table.schema.field("oh_p50").metadata[b"unit"] == b"dex"
+    assert table.schema.metadata[b"skymetal_query"] == TWO.encode()
+    with fits.open(tmp_path / "x.fits") as hdus:
+        assert hdus[1].header["TUNIT2"] == "dex"
+        assert hdus[1].data["object_id"].tolist() == table["object_id"].to_pylist()
+    parsed = votable.parse(tmp_path / "x.vot", verify="exception")
+    assert {info.name: info.value for info in parsed.resources[0].infos}["skymetal_query"] == TWO
+
+
+def test_a_cone_is_shown_and_written_like_any_table(run_dir: Path, catalog: Catalog, tmp_path: Path) -> None:
+    where = ("--ra", 0, "--dec", 0, "--radius-arcsec", 2000)
+    found = catalog.cone(0, 0, 2000)
+    assert found.num_rows > 5
+    assert len(call("cone", run_dir, *where, "--format", "csv").stdout.splitlines()) == found.num_rows + 1
+    assert call("cone", run_dir, *where, "--out", tmp_path / "near.parquet").exit_code == 0
+    assert pq.read_table(tmp_path / "near.parquet").equals(found)
+
+
+def test_an_export_is_the_whole_catalogue_or_the_columns_asked_for(
+    run_dir: Path, catalog: Catalog, tmp_path: Path
+) -> None:
+    result = call("export", run_dir, tmp_path / "all.parquet")
+    assert (result.exit_code, result.output) == (0, f"{tmp_path / 'all.parquet'}: {NUM_ROWS} rows\n")
+    assert pq.read_table(tmp_path / "all.parquet").equals(catalog.to_arrow())
+    assert call("export", run_dir, tmp_path / "some", "--format", "csv", "--columns", "oh_p50, ra").exit_code == 0
+    assert (tmp_path / "some").read_text().splitlines()[0] == '"oh_p50","ra"'
+
+
+def test_an_export_replaces_nothing_unasked(run_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.csv"
+    out.write_text("mine")
+    assert refused("export", run_dir, out) == f"skymetal: {out} is there already; give another name, or --overwrite\n"
+    assert "is there already" in refused("sql", run_dir, TWO, "--out", out)
+    assert out.read_text() == "mine"
+    assert call("export", run_dir, out, "--overwrite").exit_code == 0
+    assert len(out.read_text().splitlines()) == NUM_ROWS + 1
+
+
+def test_what_cannot_be_shown_or_written_is_refused_in_a_line(run_dir: Path, tmp_path: Path) -> None:
+    inside = run_dir / "catalogue" / "x.fits"
+    assert "needs --out FILE" in refused("sql", run_dir, TWO, "--format", "parquet")
+    assert "is for the terminal" in refused("sql", run_dir, TWO, "--format", "table", "--out", tmp_path / "x")
+    assert "does not end in" in refused("export", run_dir, tmp_path / "x.doc")
+    assert "did you mean 'oh_p50'" in refused("export", run_dir, tmp_path / "x.csv", "--columns", "oh_p5")
+    assert "lies in the catalogue" in refused("export", run_dir, inside)
+    assert "lies in the catalogue" in refused("sql", run_dir, TWO, "--out", inside)
+    assert "max_memory_bytes must be at least" in refused("sql", run_dir, TWO, "--max-memory-mib", 1)
+    assert "gives more than 1 rows" in refused("sql", run_dir, TWO, "--max-rows", 1)
+    assert "column 'ra' is there twice" in refused("sql", run_dir, "SELECT ra, ra FROM catalogue", "--format", "csv")
+    assert "got DROP" in refused("sql", run_dir, "DROP VIEW catalogue")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_from_a_query_does_not_steer_the_terminal(run_dir: Path) -> None:
+    output = call("sql", run_dir, "SELECT 'a\x1b[2J' AS \"x\x1b[31m\"").output
+    assert "\x1b" not in output
+    assert r"x\x1b[31m" in output
