@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import click
 import pyarrow as pa
 
 from skymetal.catalogs.catalog import Catalog, open_catalog
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.crossmatch import SEPARATION
+from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.export.export import FORMATS, export_rows
 from skymetal.catalogs.export.rows import rows_of_catalog
+from skymetal.catalogs.files import REMEDY
+from skymetal.catalogs.proof import prove_catalog
 from skymetal.catalogs.query.order import MAX_MEMORY_BYTES, MAX_ROWS, MAX_SECONDS
+from skymetal.catalogs.tables import open_table
 from skymetal.catalogs.votable import field_words
 from skymetal.deploy.console import say, track
 from skymetal.deploy.showing import TABLE, Showing, showing_options, with_words
@@ -28,16 +33,15 @@ def catalog() -> None:
 @catalog.command()
 @click.argument("path", type=click.Path(path_type=Path))
 @showing_options
-def info(path: Path, form: str | None, out: Path | None, overwrite: bool) -> None:
+def info(path: Path, showing: Showing) -> None:
     """What is in a catalogue: rows, columns with units and meaning, where it came from."""
-    opened = open_catalog(path)
-    showing = Showing(form=form, out=out, overwrite=overwrite)
+    opened = _open(path, showing)
     columns = {
         "column": opened.schema.names,
         "type": [str(field.type) for field in opened.schema],
         **{word: [field_words(field, word) for field in opened.schema] for word in ("unit", "ucd", "description")},
     }
-    is_for_people = out is None and form in (None, TABLE)
+    is_for_people = showing.out is None and showing.form in (None, TABLE)
     if is_for_people:
         click.echo(f"{opened.name}: {opened.num_rows} rows at {opened.path}\n")
         columns["meaning"] = columns.pop("description")
@@ -68,14 +72,10 @@ def sql(
     max_seconds: float,
     max_memory_mib: int,
     max_rows: int,
-    form: str | None,
-    out: Path | None,
-    overwrite: bool,
+    showing: Showing,
 ) -> None:
     """Run one SELECT over the table `catalogue` (duckdb's SQL)."""
-    opened = open_catalog(path)
-    showing = Showing(form=form, out=out, overwrite=overwrite)
-    _refuse_inside(opened, out)
+    opened = _open(path, showing)
     table = opened.sql(query, max_seconds=max_seconds, max_memory_bytes=max_memory_mib * _MIB, max_rows=max_rows)
     showing.show(
         with_words(table, opened.schema), name=opened.name, properties={**opened.properties, "skymetal_query": query}
@@ -88,14 +88,80 @@ def sql(
 @click.option("--dec", required=True, type=float, help="Centre, ICRS degrees.")
 @click.option("--radius-arcsec", required=True, type=float, help="Radius, arcsec.")
 @showing_options
-def cone(
-    path: Path, ra: float, dec: float, radius_arcsec: float, form: str | None, out: Path | None, overwrite: bool
-) -> None:
+def cone(path: Path, ra: float, dec: float, radius_arcsec: float, showing: Showing) -> None:
     """Galaxies around a position."""
-    opened = open_catalog(path)
-    showing = Showing(form=form, out=out, overwrite=overwrite)
-    _refuse_inside(opened, out)
+    opened = _open(path, showing)
     showing.show(opened.cone(ra, dec, radius_arcsec), name=opened.name, properties=opened.properties)
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--ra", required=True, type=float, nargs=2, help="From, to (eastwards), ICRS degrees.")
+@click.option("--dec", required=True, type=float, nargs=2, help="From, to, ICRS degrees.")
+@showing_options
+def box(path: Path, ra: tuple[float, float], dec: tuple[float, float], showing: Showing) -> None:
+    """Galaxies between two right ascensions and two declinations. --ra 350 10 is across 0."""
+    opened = _open(path, showing)
+    showing.show(opened.box(ra, dec), name=opened.name, properties=opened.properties)
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("--radius-arcsec", required=True, type=float, help="How far a galaxy may be, arcsec.")
+@click.option("--ra", default="ra", show_default=True, help="Column of the table, ICRS degrees.")
+@click.option("--dec", default="dec", show_default=True, help="Column of the table, ICRS degrees.")
+@click.option("--columns", metavar="A,B", help="Only these columns of the catalogue.")
+@click.option("--keep-all", is_flag=True, help="Rows of the table without a galaxy too.")
+@showing_options
+def crossmatch(
+    path: Path,
+    table: Path,
+    radius_arcsec: float,
+    ra: str,
+    dec: str,
+    columns: str | None,
+    keep_all: bool,
+    showing: Showing,
+) -> None:
+    """The nearest galaxy to each row of a TABLE: CSV, FITS, VOTable or Parquet."""
+    opened = _open(path, showing)
+    mine = open_table(table)
+    rows = pa.concat_tables([mine.schema.empty_table(), *mine.batches()])
+    matched = opened.crossmatch(rows, radius_arcsec, _split(columns), ra=ra, dec=dec, keep_all=keep_all)
+    num_found = matched.num_rows - matched[SEPARATION].null_count
+    click.echo(f"{num_found} of {rows.num_rows} rows of {table} have a galaxy within {radius_arcsec:g}″", err=True)
+    showing.show(matched, name=opened.name, properties=opened.properties)
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--rows", "num_rows", default=20, show_default=True, type=int, help="How many galaxies.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Another seed, other galaxies.")
+@showing_options
+def sample(path: Path, num_rows: int, seed: int, showing: Showing) -> None:
+    """Galaxies drawn at random; the same for the same seed."""
+    opened = _open(path, showing)
+    showing.show(opened.sample(num_rows, seed=seed), name=opened.name, properties=opened.properties)
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def verify(path: Path) -> None:
+    """Prove a catalogue: every file by its digest, every row in its place. Exit 1 where something is wrong."""
+    opened = open_catalog(path)
+    num_files = num_wrong = 0
+    checked = prove_catalog(opened)
+    first = next(checked)
+    everything = itertools.chain([first], checked)
+    for each in track(everything, title="verify", total=first.num_total, unit="files", amount=lambda _: 1):
+        num_files += 1
+        for finding in each.findings:
+            num_wrong += 1
+            say(printable(str(finding)))
+    if num_wrong:
+        raise RuntimeError(f"{opened.path}: {num_wrong} findings; {REMEDY}")
+    say(f"{opened.name}: {opened.num_rows} rows in {num_files - 1} files, all as published")
 
 
 @catalog.command()
@@ -108,7 +174,7 @@ def export(path: Path, out: Path, columns: str | None, form: str | None, overwri
     """Write a catalogue to one file, OUT, for other programs: FITS, VOTable, CSV, Parquet, or JSON lines."""
     opened = open_catalog(path)
     _refuse_inside(opened, out)
-    rows = rows_of_catalog(opened, [name.strip() for name in columns.split(",")] if columns is not None else None)
+    rows = rows_of_catalog(opened, _split(columns))
     watched = replace(
         rows,
         tables=lambda names: track(
@@ -117,6 +183,17 @@ def export(path: Path, out: Path, columns: str | None, form: str | None, overwri
     )
     export_rows(watched, out, form=form, overwrite=overwrite)
     say(f"{out}: {rows.num_rows} rows")
+
+
+def _open(path: Path, showing: Showing) -> Catalog:
+    """Open a catalogue whose rows are to be shown, but not in a file within it."""
+    opened = open_catalog(path)
+    _refuse_inside(opened, showing.out)
+    return opened
+
+
+def _split(columns: str | None) -> list[str] | None:
+    return None if columns is None else [name.strip() for name in columns.split(",")]
 
 
 def _refuse_inside(opened: Catalog, out: Path | None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 import pyarrow as pa
@@ -58,7 +59,12 @@ class Showing:
 
 
 def showing_options(command: Command) -> Command:
-    """Add --format, --out and --overwrite to a command; it is given them as ``form``, ``out``, ``overwrite``."""
+    """Add --format, --out and --overwrite to a command, which is given them as ``showing``."""
+
+    @wraps(command)
+    def shown(*, form: str | None, out: Path | None, overwrite: bool, **others: Any) -> Any:
+        return command(**others, showing=Showing(form=form, out=out, overwrite=overwrite))
+
     options = (
         click.option(
             "--format",
@@ -70,8 +76,8 @@ def showing_options(command: Command) -> Command:
         click.option("--overwrite", is_flag=True, help="Replace FILE where it is there."),
     )
     for option in reversed(options):
-        command = option(command)
-    return command
+        shown = option(shown)
+    return cast(Command, shown)
 
 
 def with_words(table: pa.Table, schema: pa.Schema) -> pa.Table:

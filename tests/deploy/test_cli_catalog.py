@@ -153,3 +153,56 @@ def test_a_name_from_a_query_does_not_steer_the_terminal(run_dir: Path) -> None:
     output = call("sql", run_dir, "SELECT 'a\x1b[2J' AS \"x\x1b[31m\"").output
     assert "\x1b" not in output
     assert r"x\x1b[31m" in output
+
+
+def test_a_box_across_ra_0_and_a_sample_are_shown(run_dir: Path, catalog: Catalog) -> None:
+    result = call("box", run_dir, "--ra", 359, 1, "--dec", -1, 1, "--format", "csv")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) == 1 + catalog.box((359, 1), (-1, 1)).num_rows > 100
+    rows = [json.loads(line) for line in call("sample", run_dir, "--rows", 7, "--format", "json").output.splitlines()]
+    assert [row["object_id"] for row in rows] == catalog.sample(7)["object_id"].to_pylist()
+    assert "the lower first" in refused("box", run_dir, "--ra", 0, 1, "--dec", 1, -1)
+
+
+def test_a_table_is_crossmatched_and_what_was_found_is_said(run_dir: Path, catalog: Catalog, tmp_path: Path) -> None:
+    galaxies = catalog.sample(30).to_pandas()
+    mine = galaxies[["ra", "dec"]].rename(columns={"ra": "RAJ2000"})
+    mine.loc[len(mine)] = (123.0, 45.0)
+    mine.to_csv(tmp_path / "mine.csv", index=False)
+    arguments = (
+        run_dir,
+        tmp_path / "mine.csv",
+        "--radius-arcsec",
+        1,
+        "--ra",
+        "RAJ2000",
+        "--columns",
+        "object_id,oh_p50",
+    )
+    out = tmp_path / "matched.parquet"
+    result = call("crossmatch", *arguments, "--out", out)
+    assert result.exit_code == 0
+    assert f"30 of 31 rows of {tmp_path / 'mine.csv'} have a galaxy within 1″" in result.output
+    matched = pq.read_table(out)
+    assert matched.column_names == ["RAJ2000", "dec", "object_id", "oh_p50", "separation_arcsec"]
+    assert sorted(matched["object_id"].to_pylist()) == sorted(galaxies["object_id"])
+    assert call("crossmatch", *arguments, "--keep-all", "--format", "csv").output.count("\n") == 1 + 1 + 31
+    assert "the table has no column 'RA'" in refused("crossmatch", *arguments[:4], "--ra", "RA")
+    assert "does not exist" in refused("crossmatch", run_dir, tmp_path / "none.csv", "--radius-arcsec", 1)
+
+
+def test_verify_says_that_all_is_well_or_names_every_wrong_file_with_exit_code_1(tmp_path: Path) -> None:
+    receipt = publish_table(tmp_path, make_table(2))
+    result = call("verify", tmp_path)
+    assert result.exit_code == 0
+    assert f"tiny: {NUM_ROWS} rows in " in result.output
+    assert "all as published" in result.output
+    first, second, *_ = sorted((receipt.path / "tiny" / "dataset").rglob("part-*.parquet"))
+    first.write_bytes(first.read_bytes()[:-1] + b"?")
+    second.unlink()
+    result = call("verify", tmp_path)
+    assert result.exit_code == 1
+    for path, words in ((first, "its bytes are not those that were published"), (second, "it is missing")):
+        assert f"{path.relative_to(receipt.path).as_posix()}: {words}" in result.output
+    assert "findings; delete that folder and run `skymetal publish` again" in result.output
+    assert "Traceback" not in result.output
