@@ -77,10 +77,11 @@ def _start() -> subprocess.Popen[bytes]:
             env=kept
             | {
                 "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-                # Others reserve memory by the gigabyte, or a stack for every core: RLIMIT_DATA counts it.
+                # RLIMIT_DATA counts what an allocator sets aside, for every thread.
                 "ARROW_DEFAULT_MEMORY_POOL": "system",
                 "OPENBLAS_NUM_THREADS": "1",
                 "OMP_NUM_THREADS": "1",
+                "MALLOC_ARENA_MAX": "1",
             },
             start_new_session=True,  # Ctrl-C is ours to handle
         )
