@@ -55,12 +55,12 @@ def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgres
     """Write every file of a version into a folder that nobody looks into; they are not flushed.
 
     Raises RuntimeError where the parts are damaged, out of order, or hold an object_id twice. Memory: a few parts,
-    about ``max_rows`` sky indices, a million rows of margins, ``IDS_AT_ONCE`` ids, and the files' footers.
+    about ``max_rows`` sky indices, 128 MB of margins, ``IDS_AT_ONCE`` ids, and the files' footers.
     """
     total = len(edition.manifest.receipts)
     pixels: list[Pixel] = []
     if edition.is_hats:
-        for done, pixels in enumerate(_settle(edition), start=1):  # noqa: B007
+        for done in _settle(edition, pixels):
             yield PublishProgress(stage="count", num_done=done, num_total=total)
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         galaxies = _writer(edition, building / edition.name, pool)
@@ -79,9 +79,8 @@ def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgres
         _write_descriptions(edition, building, galaxies, margins, pixels)
 
 
-def _settle(edition: Edition) -> Iterator[list[Pixel]]:
-    """Yield, after each part, the sky pixels that are certain so far."""
-    pixels: list[Pixel] = []
+def _settle(edition: Edition, pixels: list[Pixel]) -> Iterator[int]:
+    """Add the sky pixels, as they become certain; yield how many parts were looked at."""
     held: list[NDArray[np.int64]] = []
     receipts = edition.manifest.receipts
     for done, receipt in enumerate(receipts, start=1):
@@ -95,7 +94,7 @@ def _settle(edition: Edition) -> Iterator[list[Pixel]]:
             )
             pixels += new
             held = [rest]
-        yield pixels
+        yield done
 
 
 def _writer(edition: Edition, folder: Folder, pool: Executor) -> DatasetWriter:

@@ -20,6 +20,8 @@ from skymetal.catalogs.storage import Folder, digest
 ROW_GROUP_SIZE = 16_384
 # Parts are joined to files of about so many rows: a survey's worth of small files is slow to copy, list and open.
 FILE_ROWS = 131_072
+FILE_BYTES = 64 << 20
+"""In memory: with embeddings a row is a kilobyte."""
 _MAX_WAITING = 4
 
 
@@ -52,8 +54,7 @@ class DatasetWriter:
 
     def append(self, folder: str, rows: pa.Table, *, shard: int) -> None:
         """Take the next rows, of that folder and from that shard; write them when they fill a file."""
-        num_held = sum(table.num_rows for table in self._held)
-        if num_held and (folder != self._held_folder or num_held >= FILE_ROWS):
+        if self._held and (folder != self._held_folder or self._is_full()):
             self._write_held()
         self._held.append(rows)
         self._held_from.append(shard)
@@ -86,6 +87,10 @@ class DatasetWriter:
     def named_entries(self) -> list[FileEntry]:
         """Return the entries of all files, by their names in the version."""
         return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
+
+    def _is_full(self) -> bool:
+        num_bytes = sum(table.nbytes for table in self._held)
+        return num_bytes >= FILE_BYTES or sum(table.num_rows for table in self._held) >= FILE_ROWS
 
     def _write_held(self) -> None:
         shards = f"{self._held_from[0]}-{self._held_from[-1]}"

@@ -78,11 +78,11 @@ def test_rows_given_part_by_part_are_found_alike() -> None:
     assert list(finder.find(index_N[:0])) == []
 
 
-@pytest.mark.parametrize("rows_held", [1 << 20, 5])
+@pytest.mark.parametrize("bytes_held", [1 << 20, 500])
 def test_the_margin_table_holds_copies_of_rows_under_the_pixels_they_border(
-    tmp_path: Path, rows_held: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bytes_held: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(margin_table, "ROWS_HELD", rows_held)
+    monkeypatch.setattr(margin_table, "BYTES_HELD", bytes_held)
     table = make_table(4)
     receipt = publish_table(tmp_path, table, margin_arcsec=300.0)
     margin = receipt.path / "tiny_margin_300arcsec"
@@ -95,7 +95,7 @@ def test_the_margin_table_holds_copies_of_rows_under_the_pixels_they_border(
     originals = table.to_pandas().set_index("object_id")
     copies = rows.to_pandas().set_index("object_id")
     assert copies.drop_duplicates().sort_index().equals(originals.loc[copies.index.unique()].sort_index())
-    assert (len(files) > len({file.parent for file in files})) == (rows_held == 5)
+    assert (len(files) > len({file.parent for file in files})) == (bytes_held == 500)
 
 
 def test_without_a_margin_there_is_no_margin_table(tmp_path: Path) -> None:
