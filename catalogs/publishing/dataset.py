@@ -89,7 +89,7 @@ class DatasetWriter:
         return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
 
     def _is_full(self) -> bool:
-        num_bytes = sum(table.nbytes for table in self._held)
+        num_bytes: int = sum(table.nbytes for table in self._held)
         return num_bytes >= FILE_BYTES or sum(table.num_rows for table in self._held) >= FILE_ROWS
 
     def _write_held(self) -> None:
