@@ -8,13 +8,11 @@ block stays one file, and nothing has to be merged.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from skymetal.catalogs.healpix import ORDER
 
@@ -60,38 +58,23 @@ def pixel_of_file(name: str) -> Pixel:
     return Pixel(order=order, npix=npix, num_rows=0)
 
 
-def settle_pixels(
-    index_N: NDArray[np.int64], *, previous: Pixel | None, max_rows: int, is_last: bool
-) -> tuple[list[Pixel], NDArray[np.int64]]:
-    """Return the partition's next pixels and the indices that no pixel can be settled for yet.
+def settle_pixels(rank: Callable[[int], int], *, max_rows: int) -> list[Pixel]:
+    """Return the partition: from the 12 pixels of order 0 down, each split in four while it holds too many rows.
 
-    Partitioning starts from the 12 pixels of order 0 and splits a pixel into its four children while it holds more
-    than ``max_rows`` rows; only order 29 cannot be split. Pixels without rows are absent. ``index_N`` are sorted
-    order-29 indices, all past ``previous``, the last pixel of the call before. As long as more than ``max_rows`` of
-    them are at hand, the first pixel is certain without the rest of the sky, so a caller that feeds part after part
-    holds about ``max_rows`` indices; ``is_last`` says that no more will come.
+    ``rank`` tells how many rows have an order-29 index below a number. Only order 29 cannot be split; pixels without
+    rows are absent.
     """
     pixels: list[Pixel] = []
-    while len(index_N) > (0 if is_last else max_rows):
-        pixel = _first_pixel(index_N, covered=previous.stop if previous else 0, max_rows=max_rows)
-        if pixel.num_rows == len(index_N) and not is_last:
-            break  # one order-29 pixel, overfull: the next part may hold more of it
-        pixels.append(pixel)
-        previous, index_N = pixel, index_N[pixel.num_rows :]
-    return pixels, index_N
-
-
-def _first_pixel(index_N: NDArray[np.int64], *, covered: int, max_rows: int) -> Pixel:
-    """Return the coarsest pixel around the first index that holds few enough rows and none that is covered."""
-    first = int(index_N[0])
-    for order in range(ORDER + 1):
-        pixel = Pixel(order=order, npix=first >> 2 * (ORDER - order), num_rows=0)
-        if pixel.start < covered:
-            continue  # a pixel around one that is settled was split
-        num_rows = int(np.searchsorted(index_N, pixel.stop))
-        if num_rows <= max_rows:
-            break
-    return Pixel(order=order, npix=pixel.npix, num_rows=num_rows)
+    waiting = [(0, npix) for npix in reversed(range(12))]
+    while waiting:
+        order, npix = waiting.pop()
+        start, stop = (number << 2 * (ORDER - order) for number in (npix, npix + 1))
+        num_rows = rank(stop) - rank(start)
+        if num_rows <= max_rows or order == ORDER:
+            pixels += [Pixel(order=order, npix=npix, num_rows=num_rows)] if num_rows else []
+        else:
+            waiting += [(order + 1, 4 * npix + child) for child in reversed(range(4))]
+    return pixels
 
 
 def partition_info(pixels: Iterable[Pixel]) -> bytes:

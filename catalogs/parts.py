@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, first_line
+from skymetal.catalogs.schema import sort_key
 from skymetal.catalogs.storage import Folder, commit_receipt, digest
 
 MANIFEST = "manifest.json"
@@ -34,6 +35,7 @@ PART_OPTIONS = PARQUET_OPTIONS | {"compression": "lz4"}
 class PartReceipt:
     """Proof that block ``index`` is done by the run of that digest: how many rows went where, and the part's file.
 
+    first_key and last_key are those of the column that the rows are in the order of; None where there is no row.
     num_quarantined counts galaxies without an image and those that could not be scored; the latter are ``rejected``,
     (object_id, reason) in the block's order.
     """
@@ -45,6 +47,8 @@ class PartReceipt:
     file: str
     num_bytes: int
     digest: str
+    first_key: int | None = None
+    last_key: int | None = None
     rejected: tuple[tuple[int, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -127,6 +131,7 @@ def commit_part(
     """
     data = _encode(table, PART_OPTIONS)
     file = f"part-{index:06d}-{digest(data)[:12]}.parquet"
+    keys = table[sort_key(table.column_names)]
     receipt = PartReceipt(
         run_digest=run_digest,
         index=index,
@@ -135,6 +140,8 @@ def commit_part(
         file=file,
         num_bytes=len(data),
         digest=digest(data),
+        first_key=keys[0].as_py() if len(keys) else None,
+        last_key=keys[-1].as_py() if len(keys) else None,
         rejected=tuple(rejected),
     )
     folder.write(file, data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -68,6 +68,11 @@ EMBEDDING = Column(
     ucd="meta.code",
     description="what the first member's last hidden layer makes of the image: for finding galaxies that look alike",
 )
+
+
+def sort_key(names: Sequence[str]) -> str:
+    """Return the column that rows are in the order of: along the sky, or by identifier where there are no positions."""
+    return "_healpix_29" if "_healpix_29" in names else "object_id"
 
 
 def catalogue_schema(*, num_folds: int, has_sky: bool, embeddings: bool = False) -> Schema:

@@ -157,8 +157,7 @@ def publish(run: Run) -> None:
             "store": run.store.digest,
         },
     )
-    total = 2 * len(manifest.receipts)  # each part is read twice: to find the sky pixels, and to fill them
-    for item in track(progress, title="publish", total=total, unit="parts", amount=lambda _: 1):
+    for item in track(progress, title="publish", total=len(manifest.receipts), unit="parts", amount=lambda _: 1):
         if isinstance(item, PublishReceipt):
             receipt = item
     kind = "HATS" if receipt.is_hats else "plain Parquet"

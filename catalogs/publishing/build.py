@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.contents import (
@@ -29,10 +28,11 @@ from skymetal.catalogs.contents import (
 )
 from skymetal.catalogs.data_model import DATA_MODEL, describe_columns
 from skymetal.catalogs.hats import Pixel
-from skymetal.catalogs.parts import PartReceipt, read_keys, read_part
+from skymetal.catalogs.parts import PartReceipt, read_part
 from skymetal.catalogs.publishing.dataset import DatasetWriter
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin_table import MarginTable
+from skymetal.catalogs.publishing.ranks import Ranks
 from skymetal.catalogs.storage import Folder, digest
 from skymetal.catalogs.votable import PARQUET_CONTENT_KEY, PARQUET_VERSION, PARQUET_VERSION_KEY, votable_header
 
@@ -44,9 +44,8 @@ READ_AHEAD = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PublishProgress:
-    """How far a stage is, in parts: ``count`` finds the sky pixels, ``write`` fills them."""
+    """How many of the parts are in their pixels."""
 
-    stage: str
     num_done: int
     num_total: int
 
@@ -55,13 +54,9 @@ def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgres
     """Write every file of a version into a folder that nobody looks into; they are not flushed.
 
     Raises RuntimeError where the parts are damaged, out of order, or hold an object_id twice. Memory: a few parts,
-    about ``max_rows`` sky indices, 128 MB of margins, ``IDS_AT_ONCE`` ids, and the files' footers.
+    128 MB of margins, ``IDS_AT_ONCE`` ids, and the files' footers.
     """
-    total = len(edition.manifest.receipts)
-    pixels: list[Pixel] = []
-    if edition.is_hats:
-        for done in _settle(edition, pixels):
-            yield PublishProgress(stage="count", num_done=done, num_total=total)
+    pixels = hats.settle_pixels(Ranks(edition), max_rows=edition.max_rows) if edition.is_hats else []
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         galaxies = _writer(edition, building / edition.name, pool)
         margins = None
@@ -73,28 +68,10 @@ def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgres
                     galaxies.append(folder, piece, shard=receipt.index)
             if margins:
                 margins.add(rows)
-            yield PublishProgress(stage="write", num_done=done, num_total=total)
+            yield PublishProgress(num_done=done, num_total=len(edition.manifest.receipts))
         galaxies.flush()
         _check_rows(edition, galaxies)
         _write_descriptions(edition, building, galaxies, margins, pixels)
-
-
-def _settle(edition: Edition, pixels: list[Pixel]) -> Iterator[int]:
-    """Add the sky pixels, as they become certain; yield how many parts were looked at."""
-    held: list[NDArray[np.int64]] = []
-    receipts = edition.manifest.receipts
-    for done, receipt in enumerate(receipts, start=1):
-        held.append(read_keys(edition.parts, receipt, edition.sort_key))
-        if sum(map(len, held)) > edition.max_rows or done == len(receipts):
-            new, rest = hats.settle_pixels(
-                np.concatenate(held),
-                previous=pixels[-1] if pixels else None,
-                max_rows=edition.max_rows,
-                is_last=done == len(receipts),
-            )
-            pixels += new
-            held = [rest]
-        yield done
 
 
 def _writer(edition: Edition, folder: Folder, pool: Executor) -> DatasetWriter:
@@ -141,6 +118,8 @@ def _checked_parts(edition: Edition, pool: Executor) -> Iterator[tuple[PartRecei
         where = f"{edition.parts}/{receipt.file}"
         if table.num_rows:
             keys = table[edition.sort_key].to_numpy()
+            if (int(keys[0]), int(keys[-1])) != (receipt.first_key, receipt.last_key):
+                raise RuntimeError(f"{where} has another first or last row than its receipt says")
             if (keys[1:] < keys[:-1]).any() or (last is not None and keys[0] < last):
                 raise RuntimeError(
                     f"{where} is out of order: {edition.sort_key} goes down in it, or from the part before"

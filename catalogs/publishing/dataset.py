@@ -89,8 +89,8 @@ class DatasetWriter:
         return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
 
     def _is_full(self) -> bool:
-        num_bytes: int = sum(table.nbytes for table in self._held)
-        return num_bytes >= FILE_BYTES or sum(table.num_rows for table in self._held) >= FILE_ROWS
+        num_rows: int = sum(table.num_rows for table in self._held)
+        return num_rows >= min(FILE_ROWS, FILE_BYTES // row_bytes(self.schema))
 
     def _write_held(self) -> None:
         shards = f"{self._held_from[0]}-{self._held_from[-1]}"
@@ -126,3 +126,14 @@ def encode_table(table: pa.Table, words: Mapping[str, str]) -> tuple[bytes, pq.F
             writer.write_table(table, row_group_size=ROW_GROUP_SIZE)
     data = buffer.getvalue()
     return data, pq.read_metadata(pa.BufferReader(data))
+
+
+def row_bytes(schema: pa.Schema) -> int:
+    """Return what a row takes in memory; every column of a catalogue is of one width."""
+    widths: list[int] = [
+        field.type.list_size * field.type.value_type.bit_width
+        if pa.types.is_fixed_size_list(field.type)
+        else field.type.bit_width
+        for field in schema
+    ]
+    return -(-sum(widths) // 8)

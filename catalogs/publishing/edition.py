@@ -11,6 +11,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from skymetal.catalogs.parts import Manifest
+from skymetal.catalogs.schema import sort_key
 from skymetal.catalogs.storage import Folder, digest
 
 # Part of a version's name: raise it whenever the same parts would become other files.
@@ -42,7 +43,7 @@ class Edition:
     @property
     def sort_key(self) -> str:
         """The column that the parts are sorted by, within and from part to part."""
-        return "_healpix_29" if self.is_hats else "object_id"
+        return sort_key(self.schema.names)
 
     @property
     def margin_name(self) -> str:

@@ -45,8 +45,11 @@ class MarginFinder:
         """Yield each pixel with its margin's rows among those of sorted order-29 indices."""
         if not len(healpix_N):
             return
-        cell_N = healpix_N >> 2 * (ORDER - self._order)
-        near = slice(*np.searchsorted(self._cell_R, [cell_N[0], cell_N[-1] + 1]))
+        shift = 2 * (ORDER - self._order)
+        near = slice(*np.searchsorted(self._cell_R, [healpix_N[0] >> shift, (healpix_N[-1] >> shift) + 1]))
+        if near.start == near.stop:
+            return
+        cell_N = healpix_N >> shift
         first_R = np.searchsorted(cell_N, self._cell_R[near], side="left")
         count_R = np.searchsorted(cell_N, self._cell_R[near], side="right") - first_R
         pixel_P = np.repeat(self._pixel_R[near], count_R)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.hats import Pixel
-from skymetal.catalogs.publishing.dataset import DatasetWriter
+from skymetal.catalogs.publishing.dataset import DatasetWriter, row_bytes
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin import MarginFinder
 
@@ -23,16 +23,16 @@ class MarginTable:
         self._edition = edition
         self._finder = MarginFinder(pixels, edition.margin_arcsec)
         self._held: dict[Pixel, list[pa.Table]] = {}
-        self._bytes_held = 0
+        self._num_held = 0
         self._written: set[Pixel] = set()
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows of the pass."""
         for pixel, row_M in self._finder.find(rows["_healpix_29"].to_numpy()):
             self._held.setdefault(pixel, []).append(rows.take(row_M))
-            self._bytes_held += self._held[pixel][-1].nbytes
-        while self._bytes_held > BYTES_HELD:
-            self._write(max(self._held, key=lambda each: sum(table.nbytes for table in self._held[each])))
+            self._num_held += len(row_M)
+        while self._num_held * row_bytes(self.writer.schema) > BYTES_HELD:
+            self._write(max(self._held, key=lambda each: sum(table.num_rows for table in self._held[each])))
 
     def finish(self) -> bool:
         """Write what is held and the summaries; return whether there is any row, so whether there is a table."""
@@ -59,8 +59,7 @@ class MarginTable:
         return True
 
     def _write(self, pixel: Pixel) -> None:
-        tables = self._held.pop(pixel)
-        rows = pa.concat_tables(tables)
-        self._bytes_held -= sum(table.nbytes for table in tables)
+        rows = pa.concat_tables(self._held.pop(pixel))
+        self._num_held -= rows.num_rows
         self.writer.write(pixel.folder, rows)
         self._written.add(pixel)

@@ -30,7 +30,7 @@ def sky(seed: int, num_rows: int) -> NDArray[np.int64]:
 
 
 def partition(index_N: NDArray[np.int64], max_rows: int) -> list[Pixel]:
-    return settle_pixels(index_N, previous=None, max_rows=max_rows, is_last=True)[0]
+    return settle_pixels(lambda index: int(np.searchsorted(index_N, index)), max_rows=max_rows)
 
 
 def split(index_N: NDArray[np.int64], max_rows: int, order: int, npix: int) -> list[Pixel]:
@@ -52,27 +52,9 @@ def test_the_partition_is_the_one_that_splitting_from_the_top_gives(max_rows: in
     assert sum(pixel.num_rows for pixel in expected) == 600
 
 
-@pytest.mark.parametrize("step", [1, 37, 250, 599])
-def test_feeding_the_rows_part_by_part_gives_the_same_partition_and_holds_little(step: int) -> None:
-    index_N, max_rows = sky(2, 600), 50
-    pixels: list[Pixel] = []
-    held = index_N[:0]
-    for start in range(0, 600, step):
-        held = np.concatenate([held, index_N[start : start + step]])
-        previous = pixels[-1] if pixels else None
-        new, held = settle_pixels(held, previous=previous, max_rows=max_rows, is_last=start + step >= 600)
-        pixels += new
-        assert len(held) <= max_rows
-    assert pixels == partition(index_N, max_rows)
-
-
-def test_one_overfull_position_stays_one_order_29_pixel_even_across_parts() -> None:
+def test_one_overfull_position_stays_one_order_29_pixel() -> None:
     index_N = np.full(10, 123456789, dtype=np.int64)
-    first, held = settle_pixels(index_N[:6], previous=None, max_rows=3, is_last=False)
-    assert first == []
-    last, held = settle_pixels(np.concatenate([held, index_N[6:]]), previous=None, max_rows=3, is_last=True)
-    assert last == [Pixel(order=29, npix=123456789, num_rows=10)]
-    assert len(held) == 0
+    assert partition(index_N, 3) == [Pixel(order=29, npix=123456789, num_rows=10)]
 
 
 def test_a_catalogue_that_fits_one_base_pixel_stays_coarse_and_empty_pixels_are_absent() -> None:

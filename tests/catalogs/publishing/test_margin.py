@@ -32,12 +32,16 @@ def crowd(seed: int, num_rows: int, width_deg: float) -> NDArray[np.int64]:
     return np.sort(healpix29(np.concatenate(ra), np.concatenate(dec)))
 
 
+def partition(index_N: NDArray[np.int64], max_rows: int) -> list[Pixel]:
+    return settle_pixels(lambda index: int(np.searchsorted(index_N, index)), max_rows=max_rows)
+
+
 @pytest.mark.parametrize(("margin_arcsec", "width_deg", "max_rows"), [(10, 0.02, 40), (60, 1.0, 40), (600, 0.5, 15)])
 def test_whoever_is_within_the_margin_of_a_galaxy_of_another_pixel_is_in_that_pixels_margin(
     margin_arcsec: float, width_deg: float, max_rows: int
 ) -> None:
     index_N = crowd(1, 200, width_deg)
-    pixels, _ = settle_pixels(index_N, previous=None, max_rows=max_rows, is_last=True)
+    pixels = partition(index_N, max_rows)
     starts = np.array([pixel.start for pixel in pixels])
     pixel_N = np.searchsorted(starts, index_N, side="right") - 1
     margin = {pixel: set(rows.tolist()) for pixel, rows in MarginFinder(pixels, margin_arcsec).find(index_N)}
@@ -54,7 +58,7 @@ def test_whoever_is_within_the_margin_of_a_galaxy_of_another_pixel_is_in_that_pi
 
 def test_a_margin_never_holds_the_pixels_own_rows_and_little_that_is_far() -> None:
     index_N = crowd(2, 300, 0.5)
-    pixels, _ = settle_pixels(index_N, previous=None, max_rows=60, is_last=True)
+    pixels = partition(index_N, 60)
     vectors = unit_vectors(index_N)
     found = dict(MarginFinder(pixels, 30.0).find(index_N))
     for pixel, rows in found.items():
@@ -67,7 +71,7 @@ def test_a_margin_never_holds_the_pixels_own_rows_and_little_that_is_far() -> No
 
 def test_rows_given_part_by_part_are_found_alike() -> None:
     index_N = crowd(3, 100, 0.1)
-    pixels, _ = settle_pixels(index_N, previous=None, max_rows=50, is_last=True)
+    pixels = partition(index_N, 50)
     finder = MarginFinder(pixels, 60.0)
     whole = {pixel: index_N[rows].tolist() for pixel, rows in finder.find(index_N)}
     pieces: dict[Pixel, list[int]] = {}
