@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -46,6 +47,17 @@ class DatasetWriter:
     _held_from: list[int] = field(default_factory=list)
     _held_folder: str = ""
     _num_files: int = 0
+
+    @cached_property
+    def row_bytes(self) -> int:
+        """What a row takes in memory; every column of a catalogue is of one width."""
+        widths: list[int] = [
+            field.type.list_size * field.type.value_type.bit_width
+            if pa.types.is_fixed_size_list(field.type)
+            else field.type.bit_width
+            for field in self.schema
+        ]
+        return -(-sum(widths) // 8)
 
     @property
     def num_rows(self) -> int:
@@ -88,9 +100,13 @@ class DatasetWriter:
         """Return the entries of all files, by their names in the version."""
         return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
 
+    @cached_property
+    def _max_rows(self) -> int:
+        return min(FILE_ROWS, FILE_BYTES // self.row_bytes)
+
     def _is_full(self) -> bool:
         num_rows: int = sum(table.num_rows for table in self._held)
-        return num_rows >= min(FILE_ROWS, FILE_BYTES // row_bytes(self.schema))
+        return num_rows >= self._max_rows
 
     def _write_held(self) -> None:
         shards = f"{self._held_from[0]}-{self._held_from[-1]}"
@@ -103,6 +119,9 @@ class DatasetWriter:
         self._footers[entry.file] = footer
 
     def _write(self, name: str, table: pa.Table, words: Mapping[str, str]) -> tuple[FileEntry, pq.FileMetaData]:
+        for named, column in zip(self.schema, table.columns, strict=True):
+            if not named.nullable and column.null_count:
+                raise RuntimeError(f"column {named.name} of {name} holds nulls, which the schema forbids")
         data, footer = encode_table(table.cast(self.schema), words)
         self.folder.write(name, data, flush=False)
         keys = table[self.sort_key]
@@ -126,14 +145,3 @@ def encode_table(table: pa.Table, words: Mapping[str, str]) -> tuple[bytes, pq.F
             writer.write_table(table, row_group_size=ROW_GROUP_SIZE)
     data = buffer.getvalue()
     return data, pq.read_metadata(pa.BufferReader(data))
-
-
-def row_bytes(schema: pa.Schema) -> int:
-    """Return what a row takes in memory; every column of a catalogue is of one width."""
-    widths: list[int] = [
-        field.type.list_size * field.type.value_type.bit_width
-        if pa.types.is_fixed_size_list(field.type)
-        else field.type.bit_width
-        for field in schema
-    ]
-    return -(-sum(widths) // 8)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.hats import Pixel
-from skymetal.catalogs.publishing.dataset import DatasetWriter, row_bytes
+from skymetal.catalogs.publishing.dataset import DatasetWriter
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin import MarginFinder
 
@@ -31,7 +31,7 @@ class MarginTable:
         for pixel, row_M in self._finder.find(rows["_healpix_29"].to_numpy()):
             self._held.setdefault(pixel, []).append(rows.take(row_M))
             self._num_held += len(row_M)
-        while self._num_held * row_bytes(self.writer.schema) > BYTES_HELD:
+        while self._num_held * self.writer.row_bytes > BYTES_HELD:
             self._write(max(self._held, key=lambda each: sum(table.num_rows for table in self._held[each])))
 
     def finish(self) -> bool:
