@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import healpix_to_lonlat, lonlat_to_healpix, neighbours
+from cdshealpix.nested import healpix_to_lonlat, lonlat_to_healpix, neighbours, vertices
 from numpy.typing import NDArray
 
 ORDER = 29
@@ -50,3 +50,9 @@ def unit_vectors(healpix_N: NDArray[np.int64]) -> NDArray[np.float64]:
 def neighbour_cells(cell_N: NDArray[np.int64], order: int) -> NDArray[np.int64]:
     """Return the cells that touch each cell, itself among them, shape (N, 9); -1 where there are only seven."""
     return np.asarray(neighbours(cell_N.astype(np.uint64), order)).astype(np.int64)
+
+
+def cell_borders(cell_N: NDArray[np.int64], order: int, *, points_a_side: int = 1) -> NDArray[np.float64]:
+    """Return points (N, 4 × points_a_side, 2) along the border of each cell, as ra and dec in degrees."""
+    lon, lat = vertices(cell_N.astype(np.uint64), order, step=points_a_side)
+    return np.stack([lon.deg, lat.deg], axis=-1)

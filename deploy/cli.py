@@ -84,7 +84,7 @@ def main() -> None:
 def demo(out: Path, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
     _run(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]))
-    say(f"\nLook at     {out / 'figures' / 'new_simulated.png'}")
+    say(f"\nLook at     {out / 'report.html'}")
     say(
         f"Query       {sys.argv[0]} catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'"
     )
@@ -94,7 +94,7 @@ def demo(out: Path, assignments: tuple[str, ...]) -> None:
 @main.command()
 @_job_options
 def run(job: Path, assignments: tuple[str, ...]) -> None:
-    """Everything that is not done yet: select, ingest, train, score, publish, evaluate."""
+    """Everything that is not done yet: select, ingest, train, score, publish, evaluate, report."""
     _run(read_job(job, assignments))
 
 
@@ -190,6 +190,9 @@ def evaluate(
         raise InputError("evaluating a table needs --truth COLUMN and --prediction COLUMN")
     tables = import_module("skymetal.deploy.evaluation.of_table")
     say(tables.evaluate_table(job_or_table, truth=truth, prediction=prediction, against=against, out=out))
+
+
+_add_step("report", "The run as one HTML page: numbers, charts, galaxies to look at.")
 
 
 def _evaluate_job(job: Job, against: str | None) -> None:

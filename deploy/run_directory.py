@@ -26,6 +26,7 @@ PARTS = "parts"
 QUARANTINE = "quarantine.csv"
 EVALUATION = "evaluation.json"
 FIGURES = "figures"
+REPORT = "report.html"
 LOG = "logs/skymetal.log"
 SCRATCH = "scratch"
 

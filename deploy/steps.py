@@ -1,6 +1,6 @@
 """The steps of a job, in order. Each one resumes what was begun, and does nothing where all is done.
 
-select → ingest → train → score → publish → evaluate
+select → ingest → train → score → publish → evaluate → report
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.evaluation.of_job import evaluate
 from skymetal.deploy.quarantine import write_quarantine
+from skymetal.deploy.report.report import report as write_report
 from skymetal.deploy.run import Run
 from skymetal.deploy.scoring import make_score_plan, score
 from skymetal.engine.ingest import IngestPlan, make_ingest_plan
@@ -188,6 +189,7 @@ STEPS: dict[str, Callable[[Run], None]] = {
     "score": score,
     "publish": publish,
     "evaluate": evaluate,
+    "report": write_report,
 }
 
 

@@ -1,4 +1,4 @@
-"""Cutouts of a few galaxies, by their ids."""
+"""Cutouts of a few galaxies, by their ids or by their rows in the target list."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.targets import TargetList
-from skymetal.engine.store import CutoutStore
+from skymetal.engine.shard import checksums, decode_shard
+from skymetal.engine.store import REMEDY, CutoutStore, shard_name
 
 
 def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[np.int64]) -> NDArray[Any]:
-    """Return the cutouts (N, H, W, C) of some galaxies by their ids; meant for a few, since it reads whole shards.
+    """Return the cutouts (N, H, W, C) of some galaxies by their ids; meant for a few, since it reads whole files.
 
-    Raises InputError for an id that is no target.
+    Raises InputError for an id that is no target, RuntimeError as read_cutouts_at does.
     """
     known = targets.read(0, targets.num_rows)["object_id"].to_numpy()
     order = np.argsort(known)
@@ -24,9 +25,38 @@ def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[n
     unknown = object_id_N[known[row_N] != object_id_N]
     if len(unknown):
         raise InputError(f"object_id {unknown[0]} is not in {targets.path}")
+    return read_cutouts_at(store, row_N)
+
+
+def read_cutouts_at(store: CutoutStore, row_N: NDArray[np.integer]) -> NDArray[Any]:
+    """Return the cutouts (N, H, W, C) of some rows of the target list, reading each shard's file once.
+
+    Raises RuntimeError, naming the shard, where it is missing, torn, or not the pixels of its receipt.
+    """
     spec, index_N = store.image_spec, row_N // store.layout.shard_size
     images_NHWC = np.empty((len(row_N), *spec.frame), spec.dtype)
     for index in np.unique(index_N):
-        block = store.read_block(int(index))
-        images_NHWC[index_N == index] = block.images[row_N[index_N == index] - block.start]
+        places = np.flatnonzero(index_N == index)
+        start, _ = store.layout.rows(int(index))
+        images_NHWC[places] = _read_from_shard(store, int(index), row_N[places] - start)
     return images_NHWC
+
+
+def _read_from_shard(store: CutoutStore, index: int, row_n: NDArray[np.integer]) -> NDArray[Any]:
+    """Decode only the chunks that hold these rows of a shard, and check the galaxies in them."""
+    name, receipt = shard_name(index), store.read_receipt(index)
+    try:
+        data = store.read_shard(index)
+        images = np.concatenate([decode_shard(store.layout, data, slice(int(row), int(row) + 1)) for row in row_n])
+    except (OSError, ValueError) as error:
+        raise RuntimeError(
+            f"shard {store.folder}/{name} is missing or damaged ({first_line(error)}); {REMEDY}"
+        ) from error
+    object_id_n = receipt["object_id"].to_numpy()[row_n]
+    wrong = np.flatnonzero(checksums(object_id_n, images) != receipt["crc32c"].to_numpy()[row_n])
+    if len(wrong):
+        raise RuntimeError(
+            f"shard {store.folder}/{name} does not hold the pixels that were ingested, as of galaxy "
+            f"{object_id_n[wrong[0]]}; {REMEDY}"
+        )
+    return images

@@ -13,8 +13,8 @@ from skymetal.catalogs.schema import PERCENTILES, UNSHRUNK
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say
 from skymetal.deploy.evaluation.files import NUMBERS_CSV, write_figures, write_numbers
-from skymetal.deploy.evaluation.kept import keep_evaluation, recall_evaluation
 from skymetal.deploy.evaluation.rivals import gather_rivals
+from skymetal.deploy.kept import keep, recall
 from skymetal.deploy.run import Run
 from skymetal.engine.lookup import read_cutouts
 from skymetal.train.card import describe_ensemble
@@ -22,6 +22,7 @@ from skymetal.train.evaluation.evaluate import FOREST, R_BAND, compare_with_trut
 from skymetal.train.evaluation.gallery import choose_ranks, draw_gallery
 from skymetal.train.evaluation.wording import format_judgement
 
+STEP = "evaluate"
 PANELS = (R_BAND, FOREST)
 """The rivals of the paper's Figure 1, from left to right; the ensemble's own panel is the last."""
 
@@ -29,10 +30,10 @@ PANELS = (R_BAND, FOREST)
 def evaluate(run: Run) -> None:
     """Catalogue against the labels it was trained on (out of fold) and, in a simulation, against the truth."""
     inputs = _inputs(run)
-    said = recall_evaluation(run.directory.folder, inputs)
+    said = recall(run.directory.folder, STEP, inputs)
     if said is None:
         said, files = _judge(run)
-        keep_evaluation(run.directory.folder, inputs, said=said, files=files)
+        keep(run.directory.folder, STEP, inputs, said=said, files=files)
     for line in said:
         say(line)
 

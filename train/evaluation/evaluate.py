@@ -47,6 +47,27 @@ class EvaluateSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComparisonKind:
+    """Which galaxies of a catalogue are judged together, and the column of the target list that they are judged by."""
+
+    name: str
+    title: str
+    is_out_of_fold: bool
+    truth: str
+
+
+def comparison_kinds(label: str) -> tuple[ComparisonKind, ...]:
+    """Return every kind that a run may have, the one to look at first before the others."""
+    out_of_fold, new = f"out of fold, against measured {label}", f"never trained on, against measured {label}"
+    simulated = "never trained on, against the simulation's truth"
+    return (
+        ComparisonKind(name="out_of_fold", title=out_of_fold, is_out_of_fold=True, truth=label),
+        ComparisonKind(name="new", title=new, is_out_of_fold=False, truth=label),
+        ComparisonKind(name="new_simulated", title=simulated, is_out_of_fold=False, truth=TRUTH),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Predictions beside the truth, 12+log(O/H), for the galaxies that have both."""
 
@@ -146,16 +167,13 @@ def compare_with_truth(catalogue: pa.Table, targets: pa.Table, *, label: str) ->
     truths = truths.rename_columns(["object_id", *(f"{name}_true" for name in known), *others])
     joined = catalogue.join(truths, keys="object_id", join_type="left outer").sort_by("object_id")
     comparisons = []
-    for name, is_out_of_fold, truth, title in (
-        ("out_of_fold", True, label, f"out of fold, against measured {label}"),
-        ("new", False, label, f"never trained on, against measured {label}"),
-        ("new_simulated", False, TRUTH, "never trained on, against the simulation's truth"),
-    ):
-        if truth in known:
-            rows = joined.filter(pc.equal(joined["is_out_of_fold"], is_out_of_fold))
-            rows = rows.filter(pc.is_finite(rows[f"{truth}_true"]))
-            if rows.num_rows >= MIN_GALAXIES and pc.count_distinct(rows[f"{truth}_true"]).as_py() > 1:
-                comparisons.append(compare(name, title, rows[f"{truth}_true"], rows["oh_p50"], rows))
+    for kind in comparison_kinds(label):
+        truth = f"{kind.truth}_true"
+        if kind.truth in known:
+            rows = joined.filter(pc.equal(joined["is_out_of_fold"], kind.is_out_of_fold))
+            rows = rows.filter(pc.is_finite(rows[truth]))
+            if rows.num_rows >= MIN_GALAXIES and pc.count_distinct(rows[truth]).as_py() > 1:
+                comparisons.append(compare(kind.name, kind.title, rows[truth], rows["oh_p50"], rows))
     return comparisons
 
 

@@ -1,4 +1,4 @@
-"""An evaluation that was made before: nothing is drawn or measured twice from the same catalogue."""
+"""What was made before from the same inputs: nothing is measured, drawn or written twice."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import Any
 from skymetal.catalogs.inputs import read_claim
 from skymetal.catalogs.storage import Folder
 
-STEP = "evaluate"
-KEPT = f"inputs/{STEP}.json"
+
+def record_name(step: str) -> str:
+    """Return the name, in the run directory, of what a step leaves on record."""
+    return f"inputs/{step}.json"
 
 
-def keep_evaluation(folder: Folder, inputs: Mapping[str, Any], *, said: Sequence[str], files: Sequence[str]) -> None:
-    """Record what an evaluation of those inputs said, and the files it left."""
+def keep(folder: Folder, step: str, inputs: Mapping[str, Any], *, said: Sequence[str], files: Sequence[str]) -> None:
+    """Record what a step with those inputs said, and the files it left."""
     sizes = {name: folder.size(name) for name in files}
     record = {"inputs": inputs, "said": list(said), "files": sizes}
-    folder.write(KEPT, json.dumps(record, sort_keys=True, indent=1).encode())
+    folder.write(record_name(step), json.dumps(record, sort_keys=True, indent=1).encode())
 
 
-def recall_evaluation(folder: Folder, inputs: Mapping[str, Any]) -> list[str] | None:
-    """Return what was said of the same inputs, or None where they differ or a file of that evaluation is lost."""
+def recall(folder: Folder, step: str, inputs: Mapping[str, Any]) -> list[str] | None:
+    """Return what a step said of the same inputs, or None where they differ or a file that it left is lost."""
     try:
-        record = read_claim(folder, STEP)
+        record = read_claim(folder, step)
         sizes, said = dict(record["files"]), [str(line) for line in record["said"]]
         is_same = record["inputs"] == json.loads(json.dumps(inputs))
     except (KeyError, TypeError, ValueError):
