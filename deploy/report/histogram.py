@@ -54,7 +54,7 @@ class Histogram:
         if not self.total:
             return float("nan")
         reached = np.concatenate([[0], np.cumsum(self.counts)]) / self.total
-        return float(np.interp(share, reached, self.edges))
+        return float(np.clip(np.interp(share, reached, self.edges), *self.range))
 
     def coarser(self, num_bins: int, limits: tuple[float, float]) -> Histogram:
         """Return some ``num_bins`` bins or fewer of 1, 2, 5, … fine ones, on round edges, that cover the limits."""

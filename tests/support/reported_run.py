@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from support.made_catalogue import publish_table
 
 from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.healpix import healpix29
-from skymetal.catalogs.parts import commit_part, write_manifest
-from skymetal.catalogs.publish import CatalogSettings, publish
 from skymetal.catalogs.schema import EMBEDDING_SIZE, catalogue_schema
 from skymetal.catalogs.selection.simulated import simulate_survey
 from skymetal.catalogs.storage import Folder
@@ -28,6 +27,10 @@ from skymetal.train.evaluation.evaluate import compare_with_truth, judge_compari
 LABEL = "oh_p50"
 TRUTHS = ("oh_p16", "oh_p50", "oh_p84", "oh_true")
 NUM_FOLDS = 2
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"' onload='alert(3)' &lt;\u202e\x00\x1b]--><!--"
+)
+"""A name that would break out of a page that let it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ def make_run(run_dir: Path, made: Made = Made()) -> RunFacts:
     )
 
 
-def hostile(facts: RunFacts, text: str) -> RunFacts:
+def hostile(facts: RunFacts, text: str = HOSTILE) -> RunFacts:
     """Return facts in which everything that a user can name is named ``text``."""
     comparisons = [dict(numbers) | {"title": text} for numbers in facts.comparisons]
     quarantine = Quarantine(num_galaxies=1, reasons={text: 1}, first=[(text, text, text)])
@@ -118,17 +121,7 @@ def _write_targets(folder: Folder, made: Made) -> TargetList:
 
 def _publish(folder: Folder, made: Made, targets: pa.Table) -> pa.Table:
     table = _predict(made, targets)
-    parts, starts = folder / "parts", range(0, table.num_rows, made.part_rows)
-    for index, start in enumerate(starts):
-        commit_part(parts, index, table.slice(start, made.part_rows), num_quarantined=0, run_digest="run")
-    *_, _receipt = publish(
-        parts=parts,
-        manifest=write_manifest(parts, len(starts), run_digest="run"),
-        schema=table.schema,
-        run_dir=folder,
-        settings=CatalogSettings(name="made", max_rows=max(made.num_galaxies // 3, 200)),
-        provenance={"version": "0", "run": "r" * 64},
-    )
+    publish_table(folder.path, table, rows_a_part=made.part_rows, max_rows=max(made.num_galaxies // 3, 200))
     return table
 
 
