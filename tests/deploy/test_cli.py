@@ -28,13 +28,13 @@ def simulated_job(path: Path) -> Path:
 def test_help_names_every_verb_and_where_to_start() -> None:
     result = call("--help")
     assert result.exit_code == 0
-    for verb in ("demo", "select", "ingest", "train", "score", "publish", "run", "evaluate", "catalog"):
+    for verb in ("demo", "select", "ingest", "train", "score", "publish", "run", "evaluate", "report", "catalog"):
         assert f"  {verb} " in result.output
     assert "Start with `skymetal demo`" in result.output
     assert skymetal.__version__ in call("--version").output
 
 
-@pytest.mark.parametrize("verb", ["select", "ingest", "train", "score", "publish", "run", "evaluate"])
+@pytest.mark.parametrize("verb", ["select", "ingest", "train", "score", "publish", "run", "evaluate", "report"])
 def test_a_missing_job_file_is_one_line_and_exit_code_2(verb: str, tmp_path: Path) -> None:
     result = call(verb, tmp_path / "none.toml")
     assert result.exit_code == 2
@@ -50,6 +50,7 @@ def test_a_missing_job_file_is_one_line_and_exit_code_2(verb: str, tmp_path: Pat
         ("score", "run `skymetal train` first"),
         ("publish", "run `skymetal score` first"),
         ("evaluate", "there is no catalogue"),
+        ("report", "there is no catalogue"),
     ],
 )
 def test_a_step_before_its_time_says_what_to_run_first(verb: str, message: str, tmp_path: Path) -> None:

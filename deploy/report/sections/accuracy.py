@@ -15,7 +15,8 @@ from skymetal.deploy.report.sections.parts import absent, figure, figures, parag
 from skymetal.deploy.report.sections.quantities import LABELS, OH, SMALL, how_many
 from skymetal.deploy.report.summary import CatalogueSummary, Cloud
 from skymetal.deploy.report.svg.frame import Axis, Frame
-from skymetal.deploy.report.svg.marks import cloud, error_bars, key, level_line, line, running_median
+from skymetal.deploy.report.svg.marks import cloud, error_bars, level_line, line, running_median
+from skymetal.deploy.report.svg.shades import key
 from skymetal.deploy.report.words import PERCENT_68, PERCENT_95, count, counted, fixed, percent
 from skymetal.train.evaluation.evaluate import comparison_kinds
 
@@ -58,10 +59,11 @@ def _against_truth(galaxies: Cloud, truth: str, numbers: Mapping[str, Any]) -> M
         f"{fixed(numbers['bias'], 3, sign=True)} dex, R² {fixed(numbers['r2'], 2)}."
     )
     return figure(
-        frame.draw(marks, *lines, says=says, legend=legend),
+        frame.draw(marks, *lines, says=says),
         f"{how_many(galaxies)}: RMSE {fixed(numbers['rmse'], 4)}, NMAD {fixed(numbers['nmad'], 4)} dex. "
         f"Straight lines: equal, and {OUTLIER_DEX} dex off; the other: running median.",
         title=_capital(str(numbers["title"])),
+        legend=legend,
     )
 
 
@@ -77,7 +79,8 @@ def _coverage(comparisons: Sequence[Mapping[str, Any]]) -> list[Markup]:
                 "error of a fraction that is as it should be, so one point in three may miss."
             )
             title = element("h3", f"Truths inside the intervals, {numbers['title']}")
-            return [title, figures(*charts, columns=min(len(charts), 4)), paragraph(note, kind="note")]
+            legend = key([("accent", f"{PERCENT_68} interval"), ("quiet", f"{PERCENT_95} interval")])
+            return [title, legend, figures(*charts, columns=min(len(charts), 4)), paragraph(note, kind="note")]
     return []
 
 
@@ -99,8 +102,7 @@ def _coverage_chart(bins: Sequence[Mapping[str, Any]], name: str) -> Markup:
     says = f"Coverage in {counted(len(bins), 'bin')} of {LABELS.get(name, name)}: " + "; ".join(
         f"{percent(item['coverage_68'])} and {percent(item['coverage_95'])}" for item in bins
     )
-    legend = key(frame, [("accent", PERCENT_68), ("quiet", PERCENT_95)])
-    return figure(frame.draw(*marks, says=says, legend=legend))
+    return figure(frame.draw(*marks, says=says))
 
 
 def _rivals(comparisons: Sequence[Mapping[str, Any]]) -> list[Markup]:

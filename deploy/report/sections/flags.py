@@ -23,7 +23,7 @@ def flags(summary: CatalogueSummary) -> Markup:
     """Return how many galaxies have each flag."""
     clean = paragraph(
         f"{count(summary.num_clean)} of {galaxies(summary.num_rows)} "
-        f"({percent(summary.num_clean / summary.num_rows)}) have no flag."
+        f"({percent(summary.num_clean / summary.num_rows)}) without any flag."
     )
     if not summary.flags:
         return section("flags", "Flags", clean)
@@ -69,4 +69,4 @@ def drift(facts: RunFacts) -> Markup:
     )
     verdict = f"Shifted: {', '.join(shifted)}." if shifted else "Nothing has shifted."
     header = ["measured", "meaning", "KS", "PSI", "", ""]
-    return section("drift", title, paragraph(words, verdict), table(header, rows, says="Drift", num_words=2))
+    return section("drift", title, paragraph(words + verdict), table(header, rows, says="Drift", num_words=2))

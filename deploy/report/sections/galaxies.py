@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from skymetal.deploy.report.markup import Markup, element, verbatim
 from skymetal.deploy.report.sections.gallery import flag_names
-from skymetal.deploy.report.sections.parts import code, paragraph, section
+from skymetal.deploy.report.sections.parts import paragraph, section
 from skymetal.deploy.report.summary import CatalogueSummary
 from skymetal.deploy.report.words import count, galaxies
 from skymetal.train.evaluation.evaluate import BINNED_BY, TRUTH
@@ -47,14 +47,8 @@ def galaxy_table(summary: CatalogueSummary, *, label: str) -> Markup:
         "galaxies",
         "Table of galaxies",
         paragraph(
-            what,
-            " A heading sorts. A field below it filters: text, or a condition such as ",
-            code("< 8.5"),
-            ", ",
-            code("oh_p50 >= 8.5 & < 9"),
-            " or ",
-            code("8.5..9"),
-            ".",
+            f"{what} A heading sorts. A field below it filters: text, or a condition such as `< 8.5`, "
+            "`oh_p50 >= 8.5 & < 9` or `8.5..9`."
         ),
         _controls(),
         _table(columns),

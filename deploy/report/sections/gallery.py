@@ -72,4 +72,4 @@ def _galaxy(galaxy: Mapping[str, Any], uri: str, kind: str) -> Markup:
         element("span", str(galaxy["object_id"]), class_="id"),
         *([element("span", names.replace(" ", ", "), class_="flagged")] if names else []),
     ]
-    return element("li", element("img", src=uri, alt=says, class_=kind, loading="lazy"), *lines)
+    return element("li", element("img", src=uri, alt=says, class_=kind), *lines)

@@ -7,7 +7,7 @@ from typing import Any
 
 from skymetal.deploy.report.facts import RunFacts
 from skymetal.deploy.report.markup import Markup, element, joined
-from skymetal.deploy.report.sections.parts import absent, code, paragraph, table
+from skymetal.deploy.report.sections.parts import absent, paragraph, prose, table
 from skymetal.deploy.report.summary import CatalogueSummary
 from skymetal.deploy.report.words import NOTHING, PERCENT_68, PERCENT_95, count, counted, fixed, galaxies, percent
 
@@ -34,7 +34,9 @@ def one_line(facts: RunFacts, summary: CatalogueSummary) -> str:
 
 
 def _key_numbers(facts: RunFacts, summary: CatalogueSummary) -> list[Markup]:
-    numbers = [("galaxies", count(summary.num_rows), _scored_share(facts, summary))]
+    numbers = [
+        ("galaxy" if summary.num_rows == 1 else "galaxies", count(summary.num_rows), _scored_share(facts, summary))
+    ]
     if facts.comparisons:
         first = facts.comparisons[0]
         whole = _whole_coverage(first)
@@ -53,7 +55,7 @@ def _key_numbers(facts: RunFacts, summary: CatalogueSummary) -> list[Markup]:
             )
     else:
         numbers += [
-            ("median 12 + log(O/H)", fixed(summary.oh.quantile(0.5), 2), _middle(summary)),
+            ("median 12 + log(O/H)", fixed(summary.oh_quantile(0.5), 2), _middle(summary)),
             ("typical ± of a galaxy, dex", fixed(summary.width_68.quantile(0.5) / 2, 3), "half of oh_p16 to oh_p84"),
         ]
     return [
@@ -67,55 +69,47 @@ def _scored_share(facts: RunFacts, summary: CatalogueSummary) -> str:
 
 
 def _middle(summary: CatalogueSummary) -> str:
-    return f"90 % between {fixed(summary.oh.quantile(0.05), 2)} and {fixed(summary.oh.quantile(0.95), 2)}"
+    return f"90 % between {fixed(summary.oh_quantile(0.05), 2)} and {fixed(summary.oh_quantile(0.95), 2)}"
 
 
 def _account(facts: RunFacts, summary: CatalogueSummary) -> Markup:
-    """Every row that went in, and where it came out."""
+    """Say where every row that went in came out."""
     selection, quarantine = facts.targets.selection, facts.quarantine
     num_targets, num_lacking = facts.targets.num_rows, facts.targets.num_rows - summary.num_rows
-    removed = [cut for cut in selection.get("removed", []) if cut.get("num_removed")]
-    cuts = "; ".join(f"{count(cut['num_removed'])} by “{cut['cut']}”" for cut in removed)
     rows_in = int(selection.get("rows_in", num_targets))
-    words: list[str] = [
-        f"{counted(rows_in, 'row')} of the survey table = {counted(num_targets, 'target')} + ",
-        f"{count(rows_in - num_targets)} removed{f' ({cuts})' if cuts else ''}. ",
-        f"{counted(num_targets, 'target')} = {count(summary.num_rows)} scored + {count(num_lacking)} quarantined",
-    ]
-    if quarantine.num_galaxies == num_lacking and num_lacking:
+    cuts = [cut for cut in selection.get("removed", []) if cut.get("num_removed")]
+    removed = "; ".join(f"{count(cut['num_removed'])} by “{cut['cut']}”" for cut in cuts)
+    why = ""
+    if num_lacking and quarantine.num_galaxies == num_lacking:
         reasons = "; ".join(f"{count(number)} {reason}" for reason, number in quarantine.reasons.items())
-        words += [f" ({reasons}; ", code("quarantine.csv"), " has each of them)"]
+        why = f" ({reasons}; `quarantine.csv` has each of them)"
     elif num_lacking:
-        words += [" (", code("quarantine.csv"), f" names {count(quarantine.num_galaxies)} of them)"]
-    return paragraph(*words, ".", kind="account")
+        why = f" (`quarantine.csv` names {count(quarantine.num_galaxies)} of them)"
+    return paragraph(
+        f"{counted(rows_in, 'row')} of the survey table = {counted(num_targets, 'target')} + "
+        f"{count(rows_in - num_targets)} removed{f' ({removed})' if removed else ''}. "
+        f"{counted(num_targets, 'target')} = {count(summary.num_rows)} scored + {count(num_lacking)} quarantined{why}.",
+        kind="account",
+    )
 
 
 def _how_to_read(facts: RunFacts) -> Markup:
-    words: list[str] = [
-        element("strong", "How to read these numbers. "),
-        code("oh_p50"),
-        " is the prediction for a galaxy, ",
-    ]
-    words += [
-        "12 + log(O/H); 0.1 dex is a quarter more oxygen. The interval from ",
-        code("oh_p16"),
-        " to ",
-        code("oh_p84"),
-    ]
-    words += [
-        f" should hold what a spectrum would give for {PERCENT_68} of galaxies like those the networks learnt from, "
-    ]
-    words += [code("oh_p2p5"), " to ", code("oh_p97p5"), f" for {PERCENT_95}. "]
+    judged = ""
     if facts.comparisons:
         first = facts.comparisons[0]
-        words += [
+        judged = (
             f"RMSE, NMAD and coverage are those of {galaxies(first['num_galaxies'])} {first['title']}; no "
             "network judges a galaxy that it learnt from. The RMSE is the typical error, the NMAD the same without the "
             "say of a few wild ones, and a coverage is honest where it is what its interval claims. "
-        ]
-    words += ["For one galaxy use oh_p50 and its interval; for a distribution, such as a histogram or a slope, "]
-    words += [code("oh_unshrunk"), ", since predictions crowd towards the mean. Flags say what to doubt."]
-    return paragraph(*words, kind="reading")
+        )
+    words = (
+        "`oh_p50` is the prediction for a galaxy, 12 + log(O/H); 0.1 dex is a quarter more oxygen. The interval from "
+        f"`oh_p16` to `oh_p84` should hold what a spectrum would give for {PERCENT_68} of galaxies like those the "
+        f"networks learnt from, `oh_p2p5` to `oh_p97p5` for {PERCENT_95}. {judged}For one galaxy use `oh_p50` and its "
+        "interval; for a distribution, such as a histogram or a slope, `oh_unshrunk`, since predictions crowd towards "
+        "the mean. Flags say what to doubt."
+    )
+    return element("p", element("strong", "How to read these numbers. "), prose(words), class_="reading")
 
 
 def _accuracy_table(facts: RunFacts) -> list[Markup]:
@@ -125,18 +119,8 @@ def _accuracy_table(facts: RunFacts) -> list[Markup]:
             "`skymetal evaluate` has not run since the catalogue was published."
         )
         return [absent(sentence)]
-    header = [
-        "",
-        "galaxies",
-        "RMSE",
-        "NMAD",
-        "bias",
-        "|Δ| > 0.2 dex",
-        "R²",
-        f"in {PERCENT_68}",
-        f"in {PERCENT_95}",
-        "RMSE of the mean for all",
-    ]
+    coverages = [f"in {level}" for level in (PERCENT_68, PERCENT_95)]
+    header = ["", "galaxies", "RMSE", "NMAD", "bias", "|Δ| > 0.2 dex", "R²", *coverages, "RMSE of the mean for all"]
     rows = [_accuracy_row(numbers) for numbers in facts.comparisons]
     return [table(header, rows, says="Accuracy where the truth is known")]
 

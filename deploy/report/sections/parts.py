@@ -13,9 +13,16 @@ def section(anchor: str, title: str, *content: str) -> Markup:
     return element("section", heading, *content, id=anchor, aria_labelledby=f"{anchor}-title")
 
 
-def paragraph(*content: str, kind: str | None = None) -> Markup:
-    """Return one paragraph."""
-    return element("p", *content, class_=kind)
+def prose(text: str) -> Markup:
+    """Return text in which what stands between backticks is a name as it is written in files."""
+    pieces = text.split("`")
+    is_name = [place % 2 == 1 and place < len(pieces) - 1 for place in range(len(pieces))]
+    return joined(code(piece) if name else piece for piece, name in zip(pieces, is_name, strict=True))
+
+
+def paragraph(text: str, *, kind: str | None = None) -> Markup:
+    """Return one paragraph of prose."""
+    return element("p", prose(text), class_=kind)
 
 
 def absent(sentence: str) -> Markup:
@@ -28,11 +35,15 @@ def code(text: str) -> Markup:
     return element("code", text)
 
 
-def figure(chart: Markup, *caption: str, title: str = "") -> Markup:
-    """Return a chart with a title above and a caption below."""
-    heading = [element("h3", title)] if title else []
-    words = [element("figcaption", *caption)] if caption else []
-    return element("figure", *heading, chart, *words)
+def figure(chart: Markup, caption: str = "", *, title: str = "", legend: Markup | None = None) -> Markup:
+    """Return a chart with a title and a legend above and a caption below.
+
+    It always has four parts, some of them empty, so that charts side by side stand at one height.
+    """
+    nothing = element("div")
+    heading = element("h3", title) if title else nothing
+    words = element("figcaption", prose(caption)) if caption else nothing
+    return element("figure", heading, legend or nothing, chart, words)
 
 
 def figures(*items: Markup, columns: int = 2) -> Markup:

@@ -7,11 +7,12 @@ import numpy as np
 from skymetal.deploy.report.facts import RunFacts
 from skymetal.deploy.report.histogram import OH_EDGES, WIDTH_EDGES, Histogram
 from skymetal.deploy.report.markup import Markup
-from skymetal.deploy.report.sections.parts import code, figure, figures, section
+from skymetal.deploy.report.sections.parts import figure, figures, section
 from skymetal.deploy.report.sections.quantities import OH
 from skymetal.deploy.report.summary import CatalogueSummary
 from skymetal.deploy.report.svg.frame import Axis, Frame, Values
-from skymetal.deploy.report.svg.marks import key, steps
+from skymetal.deploy.report.svg.marks import steps
+from skymetal.deploy.report.svg.shades import key
 from skymetal.deploy.report.words import counted, fixed, galaxies
 
 NUM_BINS = 50
@@ -38,12 +39,12 @@ def _metallicities(facts: RunFacts, summary: CatalogueSummary) -> Markup:
     marks = [steps(frame, edges, share, kind=kind, is_filled=kind != "second") for kind, share in shares.items()]
     names = {"quiet": "learnt from", "accent": "oh_p50", "second": "oh_unshrunk"}
     says = (
-        f"Histogram of oh_p50: median {fixed(summary.oh.quantile(0.5), 2)}, 90 % of the galaxies between "
-        f"{fixed(summary.oh.quantile(0.05), 2)} and {fixed(summary.oh.quantile(0.95), 2)}."
+        f"Histogram of oh_p50: median {fixed(summary.oh_quantile(0.5), 2)}, 90 % of the galaxies between "
+        f"{fixed(summary.oh_quantile(0.05), 2)} and {fixed(summary.oh_quantile(0.95), 2)}."
     )
-    legend = key(frame, [(kind, names[kind]) for kind in kinds])
+    legend = key([(kind, names[kind]) for kind in kinds])
     caption = f"{galaxies(summary.num_rows)}, {_beside_labels(facts)}."
-    return figure(frame.draw(*marks, says=says, legend=legend), caption, title="Metallicities")
+    return figure(frame.draw(*marks, says=says), caption, title="Metallicities", legend=legend)
 
 
 def _beside_labels(facts: RunFacts) -> str:
@@ -67,11 +68,7 @@ def _widths(summary: CatalogueSummary) -> Markup:
     says = f"Histogram of half the width of the 68 % interval: median {fixed(middle, 3)} dex."
     return figure(
         frame.draw(steps(frame, histogram.edges, share, kind="accent", is_filled=True), says=says),
-        "How sure each prediction claims to be: half of ",
-        code("oh_p84"),
-        " − ",
-        code("oh_p16"),
-        f", median {fixed(middle, 3)} dex.",
+        f"How sure each prediction claims to be: half of `oh_p84` − `oh_p16`, median {fixed(middle, 3)} dex.",
         title="Uncertainties",
     )
 

@@ -10,11 +10,12 @@ from skymetal.deploy.report.sections.parts import absent, figure, figures, secti
 from skymetal.deploy.report.sky_counts import SkyCounts
 from skymetal.deploy.report.summary import CatalogueSummary
 from skymetal.deploy.report.svg.marks import MANY_POINTS
+from skymetal.deploy.report.svg.shades import density_legend
 from skymetal.deploy.report.svg.sky import Field, draw_sky
 from skymetal.deploy.report.words import counted, fixed, galaxies
 
 MAX_CELLS = 4000
-MIN_PER_CELL = 3.0
+MIN_PER_CELL = 6.0
 MAX_FIELD_DEG = 25.0
 """A survey that lies within such an angle of its centre is enlarged: on the whole sky it is a speck."""
 COARSEST, FINEST_ON_MAP = 4, 6
@@ -50,6 +51,7 @@ def _whole_sky(counts: SkyCounts, num_galaxies: int, *, ring: tuple[float, float
         "ICRS in Mollweide’s projection, RA growing to the left; cells of HEALPix order "
         f"{order}, {fixed(CELL_DEG / 2**order, 1)}° wide{'; the ring: the field' if ring else ''}.",
         title="The whole sky",
+        legend=density_legend(int(counts_N.max())),
     )
 
 
@@ -59,9 +61,12 @@ def _field(summary: CatalogueSummary, counts: SkyCounts, centre: tuple[float, fl
     says = f"Map of the field around RA {fixed(ra, 2)}, Dec {fixed(dec, 2)} degrees, east to the left."
     if summary.num_rows < MANY_POINTS:
         ra_N, dec_N = (summary.sample[name].to_numpy() for name in ("ra", "dec"))
-        chart, what = field.draw_points(ra_N, dec_N, says=says), "A dot is a galaxy"
+        chart, legend, what = field.draw_points(ra_N, dec_N, says=says), None, "A dot is a galaxy"
     else:
         order = counts.finest_order(max_cells=MAX_CELLS, min_per_cell=MIN_PER_CELL)
-        chart = field.draw_cells(*counts.at(order), order=order, says=says)
+        cells_N, counts_N = counts.at(order)
+        chart = field.draw_cells(cells_N, counts_N, order=order, says=says)
+        legend = density_legend(int(counts_N.max()))
         what = f"Cells of HEALPix order {order}, {fixed(60 * CELL_DEG / 2**order, 0)}′ wide"
-    return figure(chart, f"{what}; zenithal equal-area projection, east to the left.", title="The field")
+    caption = f"{what}; zenithal equal-area projection, east to the left."
+    return figure(chart, caption, title="The field", legend=legend)

@@ -60,7 +60,7 @@ def relation(summary: CatalogueSummary, *, label: str) -> Markup:
     charts = [_relation_chart(frame, shown, column, title=name) for name, (shown, column) in panels.items()]
     note = (
         "Dark line: Tremonti et al. (2004); the other: running median. Predictions crowd towards the mean, so that the "
-        "predicted relation is the tighter one; oh_unshrunk has the spread of the truth."
+        "predicted relation is the tighter one; `oh_unshrunk` has the spread of the truth."
     )
     return section("mass", title, figures(*charts), paragraph(note, kind="note"))
 
@@ -79,7 +79,7 @@ def _residuals(value_N: Values, residual_N: Values, label: str) -> Markup:
         lines += [line(frame, centre_B, middle_B, kind=each) for each in ("halo", "second")]
         pairs = zip(centre_B, middle_B, strict=True)
         says += ", medians: " + "; ".join(f"{fixed(m, 3, sign=True)} at {fixed(c, 2)}" for c, m in pairs)
-    return figure(frame.draw(marks, *lines, says=f"{says}.", legend=legend))
+    return figure(frame.draw(marks, *lines, says=f"{says}."), legend=legend)
 
 
 def _relation_chart(frame: Frame, shown: Cloud, column: str, *, title: str) -> Markup:
@@ -93,7 +93,8 @@ def _relation_chart(frame: Frame, shown: Cloud, column: str, *, title: str) -> M
     num_lacking = int(np.count_nonzero(~np.isfinite(lgm_N)))
     lacking = f"; {count(num_lacking)} of those drawn have no stellar mass" if num_lacking else ""
     says = f"Metallicity against stellar mass, {title.lower()}, of {galaxies(shown.num_galaxies)}."
-    return figure(frame.draw(marks, *lines, says=says, legend=legend), f"{how_many(shown)}{lacking}.", title=title)
+    chart = frame.draw(marks, *lines, says=says)
+    return figure(chart, f"{how_many(shown)}{lacking}.", title=title, legend=legend)
 
 
 def _first_with_truth(summary: CatalogueSummary, label: str) -> tuple[ComparisonKind, Cloud] | None:

@@ -14,7 +14,6 @@ from skymetal.deploy.report.words import fixed
 Values = NDArray[np.float64]
 TICK = 5.0
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_NARROW, _WIDE = frozenset("iljtfrI.,:;'|()[]! "), frozenset("mwMWO%@—")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +59,6 @@ def nice_ticks(low: float, high: float, num_ticks: int) -> list[tuple[float, str
     return [(k * step, fixed(k * step + 0.0, digits)) for k in range(first, last + 1)]
 
 
-def width_of(words: str, font_size: float) -> float:
-    """Return about how wide a text will be; a page's font is not known before it is read."""
-    ems = (0.33 if c in _NARROW else 0.88 if c in _WIDE else 0.58 for c in words)
-    return font_size * sum(ems)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """Two axes round a plot, in units of the SVG; y grows upwards."""
@@ -91,7 +84,7 @@ class Frame:
             np.asarray(y_N, np.float64), height
         )
 
-    def draw(self, *marks: Markup, says: str, legend: Markup | None = None) -> Markup:
+    def draw(self, *marks: Markup, says: str) -> Markup:
         """Return the chart; ``says`` is what a reader who cannot see it is told."""
         width, height = self.inner
         plot = element(
@@ -103,7 +96,7 @@ class Frame:
             height=height,
             viewBox=f"0 0 {compact(width)} {compact(height)}",
         )
-        parts = [self._grid(), plot, self._x_axis(), self._y_axis(), legend or Markup()]
+        parts = [self._grid(), plot, self._x_axis(), self._y_axis()]
         return element(
             "svg",
             *parts,

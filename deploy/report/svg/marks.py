@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.deploy.report.markup import Markup, compact, element, joined
-from skymetal.deploy.report.svg.frame import Frame, Values, width_of
+from skymetal.deploy.report.svg.frame import Frame, Values
 from skymetal.deploy.report.svg.shades import density_legend, levels_of, shaded
 from skymetal.train.evaluation.diagnostics import equal_bins
 
-MANY_POINTS = 2000
-"""From here on points hide each other, and density says more."""
+FEW_POINTS, MANY_POINTS = 60, 2000
+"""So few points are drawn large; so many hide each other, and density says more."""
 NUM_CELLS = 56
 
 
@@ -47,7 +46,8 @@ def points(frame: Frame, x_N: Values, y_N: Values, *, kind: str) -> Markup:
     x, y = frame.place(x_N, y_N)
     known = np.isfinite(x) & np.isfinite(y)
     path = "".join(f"M{compact(a)} {compact(b)}h0" for a, b in zip(x[known], y[known], strict=True))
-    return element("path", class_=f"points {kind}", d=path)
+    size = " large" if np.count_nonzero(known) < FEW_POINTS else ""
+    return element("path", class_=f"points{size} {kind}", d=path)
 
 
 def error_bars(frame: Frame, x_N: Values, y_N: Values, error_N: Values, *, kind: str) -> Markup:
@@ -55,7 +55,7 @@ def error_bars(frame: Frame, x_N: Values, y_N: Values, error_N: Values, *, kind:
     x, low = frame.place(x_N, y_N - error_N)
     _, high = frame.place(x_N, y_N + error_N)
     path = "".join(f"M{compact(a)} {compact(b)}V{compact(c)}" for a, b, c in zip(x, low, high, strict=True))
-    return joined([element("path", class_=f"bars {kind}", d=path), points(frame, x_N, y_N, kind=f"large {kind}")])
+    return joined([element("path", class_=f"bars {kind}", d=path), points(frame, x_N, y_N, kind=kind)])
 
 
 def level_line(frame: Frame, y: float, *, kind: str) -> Markup:
@@ -81,8 +81,7 @@ def cloud(frame: Frame, x_N: Values, y_N: Values) -> tuple[Markup, Markup | None
     bins = (NUM_CELLS, max(12, round(NUM_CELLS * height / width)))
     limits = ((frame.x.low, frame.x.high), (frame.y.low, frame.y.high))
     counts, _, _ = np.histogram2d(x_N[known], y_N[known], bins=bins, range=limits)
-    legend = density_legend(right=frame.width - frame.right, most=int(counts.max()), is_short=frame.width < 300)
-    return density(frame, counts.T.astype(np.int64)), legend
+    return density(frame, counts.T.astype(np.int64)), density_legend(int(counts.max()))
 
 
 def density(frame: Frame, counts_YX: NDArray[np.int64]) -> Markup:
@@ -97,18 +96,6 @@ def density(frame: Frame, counts_YX: NDArray[np.int64]) -> Markup:
             levels.append(level)
             paths.append(f"M{compact(start * width)} {top}h{run}v{compact(height)}h-{run}z")
     return shaded(np.array(levels), paths)
-
-
-def key(frame: Frame, entries: Sequence[tuple[str, str]]) -> Markup:
-    """Return what kinds of marks mean, right-aligned above the plot: pairs of a class and its words."""
-    parts: list[Markup] = []
-    right = frame.width - frame.right
-    for kind, words in reversed(entries):
-        start = right - width_of(words, 10.5) - 14
-        parts.append(element("rect", class_=f"swatch {kind}", x=start, y=5.0, width=10.0, height=9.0))
-        parts.append(element("text", words, class_="key", x=start + 14, y=13.0))
-        right = start - 12
-    return element("g", *parts)
 
 
 def _path(x: Values, y: Values) -> str:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from skymetal.deploy.report.markup import Markup, element, joined
-from skymetal.deploy.report.svg.frame import width_of
+from skymetal.deploy.report.markup import Markup, compact, element, joined
 from skymetal.deploy.report.words import count
 
 NUM_LEVELS = 7
 OPACITY = (0.14, 0.28, 0.42, 0.57, 0.71, 0.86, 1.0)
-_SIZE = 9.0
+_SIZE = 10.0
 
 
 def levels_of(counts: NDArray[np.int64], *, is_linear: bool = False) -> NDArray[np.int64]:
@@ -34,14 +33,25 @@ def shaded(level_N: NDArray[np.int64], paths: Sequence[str]) -> Markup:
     )
 
 
-def density_legend(*, right: float, most: int, is_short: bool = False) -> Markup:
-    """Return the scale of shades as one line that ends at ``right``, at the top of a chart."""
-    words = count(most) if is_short else f"{count(most)} galaxies a cell"
-    end = right - width_of(words, 10.5) - 4
-    start = end - NUM_LEVELS * _SIZE
+def density_legend(most: int) -> Markup:
+    """Return the scale of shades as a line of HTML."""
     swatches = [
-        element("rect", class_="density", x=start + k * _SIZE, y=5.0, width=_SIZE, height=_SIZE, fill_opacity=opacity)
+        element("rect", class_="density", x=k * _SIZE, width=_SIZE, height=_SIZE, fill_opacity=opacity)
         for k, opacity in enumerate(OPACITY)
     ]
-    low = element("text", "1", class_="key", x=start - 4, y=13.0, text_anchor="end")
-    return element("g", low, *swatches, element("text", words, class_="key", x=end + 4, y=13.0))
+    scale = _small_picture(*swatches, width=NUM_LEVELS * _SIZE, kind="shades")
+    return element("p", "1 ", scale, f" {count(most)} galaxies a cell", class_="legend")
+
+
+def key(entries: Sequence[tuple[str, str]]) -> Markup:
+    """Return what kinds of marks mean as a line of HTML: pairs of a class and its words."""
+    parts = []
+    for kind, words in entries:
+        swatch = element("rect", class_=f"swatch {kind}", width=_SIZE, height=_SIZE)
+        parts.append(element("span", _small_picture(swatch, width=_SIZE), f" {words}"))
+    return element("p", joined(parts, " "), class_="legend")
+
+
+def _small_picture(*marks: Markup, width: float, kind: str | None = None) -> Markup:
+    view = f"0 0 {compact(width)} {compact(_SIZE)}"
+    return element("svg", *marks, class_=kind, viewBox=view, width=width, height=_SIZE, aria_hidden="true")

@@ -12,11 +12,11 @@ from skymetal.catalogs.healpix import cell_borders
 from skymetal.deploy.report.markup import Markup, compact, element, joined
 from skymetal.deploy.report.svg.frame import Axis, Frame, Values
 from skymetal.deploy.report.svg.marks import points
-from skymetal.deploy.report.svg.shades import density_legend, levels_of, shaded
+from skymetal.deploy.report.svg.shades import levels_of, shaded
 from skymetal.deploy.report.words import fixed
 
-WIDTH, HEIGHT, RADIUS = 440.0, 262.0, 205.0
-MIDDLE = (WIDTH / 2 + 8, HEIGHT / 2 + 10)
+WIDTH, HEIGHT, RADIUS = 440.0, 226.0, 205.0
+MIDDLE = (WIDTH / 2 + 8, HEIGHT / 2)
 FIELD_HEIGHT = 320.0
 _THETA = np.linspace(-np.pi / 2, np.pi / 2, 8001)
 _SIN_DEC = (2 * _THETA + np.sin(2 * _THETA)) / np.pi
@@ -56,7 +56,6 @@ def draw_sky(
         shaded(np.array(levels), paths),
         _graticule(centre_ra),
         _ring(ring, centre_ra) if ring else Markup(),
-        density_legend(right=WIDTH - 6, most=int(counts_N.max())),
         class_="chart",
         viewBox=f"0 0 {compact(WIDTH)} {compact(HEIGHT)}",
         role="img",
@@ -116,8 +115,7 @@ class Field:
         frame = self.frame(east_NP, north_NP)
         x_NP, y_NP = frame.place(east_NP, north_NP)
         paths = [_polygon(x, y) for x, y in zip(x_NP, y_NP, strict=True)]
-        legend = density_legend(right=frame.width - 10, most=int(counts_N.max()))
-        return frame.draw(shaded(levels_of(counts_N, is_linear=True), paths), says=says, legend=legend)
+        return frame.draw(shaded(levels_of(counts_N, is_linear=True), paths), says=says)
 
 
 def _in_one_piece(border_NP2: NDArray[np.float64], centre_ra: float) -> Values:

@@ -17,13 +17,12 @@ from skymetal.deploy.report.svg.marks import (
     cloud,
     density,
     error_bars,
-    key,
     line,
     points,
     running_median,
     steps,
 )
-from skymetal.deploy.report.svg.shades import NUM_LEVELS, OPACITY, levels_of
+from skymetal.deploy.report.svg.shades import OPACITY, levels_of
 
 FRAME = Frame(
     x=Axis(low=0, high=10, label="x"), y=Axis(low=0, high=100, label="y"), width=156.0, height=268.0
@@ -97,18 +96,6 @@ def test_every_cell_with_galaxies_is_drawn_once_in_its_shade() -> None:
     assert (drawn == levels_of(counts)).all()
 
 
-@pytest.mark.parametrize(
-    ("counts", "levels"),
-    [([0, 1], [-1, 0]), ([1, 1000], [0, NUM_LEVELS - 1]), ([0], [-1]), ([1], [0]), ([1, 10, 100, 1000], [0, 2, 4, 6])],
-)
-def test_shades_are_steps_of_the_logarithm(counts: list[int], levels: list[int]) -> None:
-    assert levels_of(np.array(counts)).tolist() == levels
-
-
-def test_shades_of_a_map_are_steps_of_the_number() -> None:
-    assert levels_of(np.array([0, 1, 50, 100]), is_linear=True).tolist() == [-1, 0, 3, 6]
-
-
 @pytest.mark.parametrize(("num_galaxies", "is_drawn"), [(50, False), (79, False), (80, True), (1000, True)])
 def test_a_running_median_needs_two_bins(num_galaxies: int, is_drawn: bool) -> None:
     x: NDArray[np.float64] = np.linspace(0, 10, num_galaxies)
@@ -124,10 +111,3 @@ def test_a_median_is_of_galaxies_that_have_both_values() -> None:
     y = np.where(np.arange(200) % 2, np.nan, 50.0)
     places = np.array(numbers(path_of(running_median(FRAME, x, y)[1]))).reshape(-1, 2)
     assert (places[:, 1] == 100).all()
-
-
-def test_a_key_names_its_kinds_from_left_to_right() -> None:
-    root = ElementTree.fromstring(key(FRAME, [("quiet", "a < b"), ("accent", "c")]))
-    texts = sorted((float(e.get("x", "nan")), e.text) for e in root.iter("text"))
-    assert [text for _, text in texts] == ["a < b", "c"]
-    assert [e.get("class") for e in root.iter("rect")] == ["swatch accent", "swatch quiet"]
