@@ -56,6 +56,7 @@ class EnsembleCard:
     out_of_fold_sha256: str
     test_sha256: str
     calibrations: dict[str, Calibration]
+    software: dict[str, str]
 
     @property
     def num_members(self) -> int:
@@ -159,6 +160,7 @@ def _read_card(folder: Folder, card_digest: str, content: dict[str, Any]) -> Ens
         out_of_fold_sha256=content["out_of_fold"]["sha256"],
         test_sha256=content["test"]["sha256"] if "test" in content else "",
         calibrations={label: Calibration.from_dict(content["calibration"][label]) for label in content["labels"]},
+        software={name: str(version) for name, version in content["software"].items()},
     )
 
 

@@ -39,6 +39,7 @@ class EnsembleFacts:
     digest: str
     num_members: int
     recipe: str
+    software: str
     is_own: bool
     label_N: NDArray[np.float64]
 
@@ -133,13 +134,14 @@ def _store(run: Run) -> CutoutStore | None:
 def _ensemble(run: Run) -> EnsembleFacts | None:
     try:
         card = describe_ensemble(run.ensemble)
-    except InputError:
+        truth = card.read_out_of_fold()[f"{card.labels[0]}_true"]
+    except (InputError, FileNotFoundError):  # moved away or deleted since
         return None
-    truth = card.read_out_of_fold()[f"{card.labels[0]}_true"]
     return EnsembleFacts(
         digest=card.digest,
         num_members=card.num_members,
         recipe=card.recipe.name,
+        software=", ".join(f"{name} {version}" for name, version in card.software.items()),
         is_own=not run.job.score.ensemble,
         label_N=np.asarray(truth.to_numpy(), np.float64),
     )

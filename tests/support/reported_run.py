@@ -45,6 +45,7 @@ class Made:
     embeddings: bool = False
     part_rows: int = 256
     size_pix: int = 16
+    shard_size: int = 256
     seed: int = 5
 
 
@@ -65,6 +66,7 @@ def make_run(run_dir: Path, made: Made = Made()) -> RunFacts:
             digest="e" * 64,
             num_members=NUM_FOLDS,
             recipe="modern",
+            software="torch 2.13",
             is_own=True,
             label_N=np.random.default_rng(1).normal(8.9, 0.2, 500),
         ),
@@ -95,7 +97,7 @@ def hostile(facts: RunFacts, text: str = HOSTILE) -> RunFacts:
     return replace(
         facts,
         catalog=replace(facts.catalog, name=text, properties=properties),
-        ensemble=replace(facts.ensemble, recipe=text, digest=text),
+        ensemble=replace(facts.ensemble, recipe=text, digest=text, software=text),
         job_toml=text,
         quarantine=quarantine,
         comparisons=comparisons,
@@ -165,7 +167,11 @@ def _comparisons(catalogue: pa.Table, targets: TargetList) -> list[Any]:
 def _write_store(folder: Folder, made: Made, targets: TargetList) -> CutoutStore:
     spec = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=made.size_pix, stretch="asinh", size_rule="petro5")
     layout = StoreLayout(
-        image_spec=spec, num_targets=targets.num_rows, shard_size=256, chunk_size=64, targets_digest=targets.digest
+        image_spec=spec,
+        num_targets=targets.num_rows,
+        shard_size=made.shard_size,
+        chunk_size=64,
+        targets_digest=targets.digest,
     )
     store = create_store(folder / "store.zarr", layout)
     for index in range(store.num_blocks):

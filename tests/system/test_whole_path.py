@@ -81,17 +81,33 @@ def test_lsdb_finds_the_galaxies_around_a_position(undisturbed: Path) -> None:
 
 
 def test_the_same_command_again_does_nothing_and_says_the_same(undisturbed: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")}
+    before = times_of_writing(undisturbed)
     result = runs.run("run", undisturbed.parent / "job.toml")
     assert result.returncode == 0, result.stderr
     first = (undisturbed.parent / "stdout").read_text().splitlines()
     assert set(result.stdout.splitlines()) <= set(first)
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*.parquet")} == before
+    assert times_of_writing(undisturbed) == before
+
+
+def times_of_writing(run_dir: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (*run_dir.rglob("*.parquet"), run_dir / "report.html")}
+
+
+def test_the_run_ends_with_a_page_about_it(undisturbed: Path) -> None:
+    page = (undisturbed / "report.html").read_text(encoding="utf-8")
+    assert len(page) < 3_000_000
+    assert "<h1>tiny</h1>" in page
+    assert page.count('src="data:image/png;base64,') == 40
+    numbers = json.loads((undisturbed / "evaluation.json").read_bytes())[0]
+    assert f"<b>{numbers['rmse']:.3f}</b><span>RMSE, dex</span>" in page
+    for anchor in ("sky", "accuracy", "mass", "drift", "time"):
+        (section,) = re.findall(rf'<section id="{anchor}".*?</section>', page, flags=re.DOTALL)
+        assert 'class="absent"' not in section, anchor
 
 
 def test_step_by_step_gives_the_same_bytes_as_run(undisturbed: Path, tmp_path: Path) -> None:
     job = runs.write_job(tmp_path)
-    for verb in ("select", "ingest", "train", "score", "publish", "evaluate"):
+    for verb in ("select", "ingest", "train", "score", "publish", "evaluate", "report"):
         result = runs.run(verb, job)
         assert result.returncode == 0, result.stderr
     assert runs.contents(tmp_path / "run" / "catalogue") == runs.contents(undisturbed / "catalogue")
@@ -101,7 +117,7 @@ def test_step_by_step_gives_the_same_bytes_as_run(undisturbed: Path, tmp_path: P
 def test_the_events_tell_what_ran_and_how_long(undisturbed: Path) -> None:
     events = [json.loads(line) for line in (undisturbed / "events.jsonl").read_text().splitlines()]
     ended = [event["step"] for event in events if event["event"] == "ended"]
-    assert ended[:6] == ["select", "ingest", "train", "score", "publish", "evaluate"]
+    assert ended[:7] == ["select", "ingest", "train", "score", "publish", "evaluate", "report"]
     assert len([event for event in events if event["event"] == "epoch"]) == 6
 
 

@@ -35,34 +35,31 @@ def throughput(facts: RunFacts) -> Markup:
 
 def provenance(facts: RunFacts) -> Markup:
     """Return versions, digests and the job."""
+    properties = facts.catalog.properties
     pairs: list[tuple[str, str]] = [
-        ("catalogue", facts.catalog.name),
-        ("version", code(facts.catalog.path.name)),
+        ("catalogue", f"{facts.catalog.name}, version {facts.catalog.path.name}"),
+        ("published by", f"skymetal {properties.get('skymetal_version', NOTHING)}"),
         ("report by", f"skymetal {skymetal.__version__}"),
-        ("target list", code(facts.targets.digest)),
     ]
     if facts.store:
         spec = facts.store.image_spec
         cutouts = [f"{spec.size_pix} × {spec.size_pix}", *spec.bands, spec.stretch, spec.size_rule, spec.dtype]
-        pairs += [("cutout store", code(facts.store.digest)), ("cutouts", f"{spec.survey}: {', '.join(cutouts)}")]
+        pairs.append(("cutouts", f"{spec.survey}: {', '.join(cutouts)}"))
     if facts.ensemble:
         own = "trained by this run" if facts.ensemble.is_own else "trained before"
-        learnt = galaxies(len(facts.ensemble.label_N))
-        words = f"{facts.ensemble.num_members} members, recipe {facts.ensemble.recipe}, {own} on {learnt}"
-        pairs += [("ensemble", code(facts.ensemble.digest)), ("networks", words)]
-    pairs += [
-        (key.removeprefix("skymetal_"), code(value)) for key, value in facts.catalog.properties.items() if key in _SHOWN
-    ]
-    return section(
-        "provenance",
-        "Where it comes from",
-        listing(pairs),
-        _first_quarantined(facts),
-        element("details", element("summary", "The job, every default written out"), element("pre", facts.job_toml)),
-    )
-
-
-_SHOWN = ("skymetal_version", "skymetal_run", "skymetal_manifest_digest")
+        networks = f"{facts.ensemble.num_members} members, recipe {facts.ensemble.recipe}, {own} on "
+        pairs.append(("networks", networks + galaxies(len(facts.ensemble.label_N))))
+        pairs.append(("trained with", facts.ensemble.software))
+    digests = {
+        "target list": facts.targets.digest,
+        "cutout store": facts.store.digest if facts.store else "",
+        "ensemble": facts.ensemble.digest if facts.ensemble else "",
+        "scoring pass": properties.get("skymetal_run", ""),
+        "its parts": properties.get("skymetal_manifest_digest", ""),
+    }
+    pairs += [(name, code(value)) for name, value in digests.items() if value]
+    job = element("details", element("summary", "The job, every default written out"), element("pre", facts.job_toml))
+    return section("provenance", "Where it comes from", listing(pairs), _first_quarantined(facts), job)
 
 
 def _first_quarantined(facts: RunFacts) -> Markup:
