@@ -72,6 +72,10 @@ class CatalogueSummary:
     everything: Cloud
     comparisons: Mapping[str, Cloud]
 
+    def num_with_truth(self, kind: ComparisonKind) -> int:
+        """Return how many galaxies of a kind have a truth."""
+        return self.comparisons[kind.name].num_galaxies if kind.name in self.comparisons else 0
+
     def oh_quantile(self, share: float) -> float:
         """Return the prediction below which that share of the galaxies lies; of very many, good to 0.01 dex."""
         if self.everything.is_sample:

@@ -46,13 +46,16 @@
     const words = asked.trim();
     if (!words) return { test: null, isValid: true };
     if (column.kind !== "text") {
-      const name = new RegExp(`^${column.name}\\s*`);
-      const parts = words.split(/&+|,|\band\b/).map((part) => conditionOf(part.trim().replace(name, "")));
+      const parts = words.split(/&+|,|\band\b/).map((part) => conditionOf(withoutName(part.trim(), column.name)));
       if (parts.every(Boolean)) return { test: (key) => key !== null && parts.every((part) => part(Number(key), key)), isValid: true };
       if (/[<>=≤≥≠&]|\.\./.test(words)) return { test: null, isValid: false };
     }
     const wanted = words.toLowerCase();
     return { test: (_, text) => text.toLowerCase().includes(wanted), isValid: true };
+  }
+
+  function withoutName(words, name) {
+    return words.startsWith(name) ? words.slice(name.length).trim() : words;
   }
 
   function conditionOf(words) {

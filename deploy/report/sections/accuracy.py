@@ -18,35 +18,27 @@ from skymetal.deploy.report.svg.frame import Axis, Frame
 from skymetal.deploy.report.svg.marks import cloud, error_bars, level_line, line, running_median
 from skymetal.deploy.report.svg.shades import key
 from skymetal.deploy.report.words import PERCENT_68, PERCENT_95, count, counted, fixed, percent
-from skymetal.train.evaluation.evaluate import comparison_kinds
+from skymetal.train.evaluation.evaluate import ComparisonKind, comparison_kinds
+from skymetal.train.evaluation.rivals import MIN_GALAXIES
 
 
 def accuracy(facts: RunFacts, summary: CatalogueSummary) -> Markup:
     """Return the paper's Figure 1 for each kind of galaxy with a truth, the coverage, and the rivals."""
     title = "Against the truth"
+    known = [kind for kind in comparison_kinds(facts.label) if summary.num_with_truth(kind) >= MIN_GALAXIES]
+    if not known:
+        sentence = "Nothing is known of the true metallicities, so predictions cannot be judged here."
+        return section("accuracy", title, absent(sentence))
     numbers = {item["name"]: item for item in facts.comparisons}
-    charts = [
-        _against_truth(summary.comparisons[kind.name], kind.truth, numbers[kind.name])
-        for kind in comparison_kinds(facts.label)
-        if kind.name in numbers and kind.name in summary.comparisons
-    ]
-    if not charts:
-        return section(
-            "accuracy",
-            title,
-            absent("Nothing is known of the true metallicities, so predictions cannot be judged here."),
-        )
-    return section(
-        "accuracy",
-        title,
-        figures(*charts),
-        *_coverage(facts.comparisons),
-        *_rivals(facts.comparisons),
-    )
+    charts = [_against_truth(summary.comparisons[kind.name], kind, numbers.get(kind.name)) for kind in known]
+    parts = [figures(*charts), *_coverage(facts.comparisons), *_rivals(facts.comparisons)]
+    if not numbers:
+        parts.append(absent("`skymetal evaluate` has not judged this catalogue, so there are no numbers."))
+    return section("accuracy", title, *parts)
 
 
-def _against_truth(galaxies: Cloud, truth: str, numbers: Mapping[str, Any]) -> Markup:
-    truth_N, oh_N = galaxies.numbers(f"{truth}_target"), galaxies.numbers("oh_p50")
+def _against_truth(shown: Cloud, kind: ComparisonKind, numbers: Mapping[str, Any] | None) -> Markup:
+    truth_N, oh_N = shown.numbers(f"{kind.truth}_target"), shown.numbers("oh_p50")
     x = Axis.over(truth_N, oh_N, label=f"true {OH}")
     frame = Frame(x=x, y=replace(x, label=f"predicted {OH}"), height=420.0)
     marks, legend = cloud(frame, truth_N, oh_N)
@@ -54,15 +46,13 @@ def _against_truth(galaxies: Cloud, truth: str, numbers: Mapping[str, Any]) -> M
     lines = [line(frame, ends, ends, kind="ink")]
     lines += [line(frame, ends, ends + shift, kind="ink dashed") for shift in (-OUTLIER_DEX, OUTLIER_DEX)]
     lines += running_median(frame, truth_N, oh_N)
-    says = (
-        f"Predicted against true metallicity, {numbers['title']}: RMSE {fixed(numbers['rmse'], 3)} dex, median bias "
-        f"{fixed(numbers['bias'], 3, sign=True)} dex, R² {fixed(numbers['r2'], 2)}."
-    )
+    caption = how_many(shown)
+    if numbers:
+        caption += f": RMSE {fixed(numbers['rmse'], 4)}, NMAD {fixed(numbers['nmad'], 4)} dex"
     return figure(
-        frame.draw(marks, *lines, says=says),
-        f"{how_many(galaxies)}: RMSE {fixed(numbers['rmse'], 4)}, NMAD {fixed(numbers['nmad'], 4)} dex. "
-        f"Straight lines: equal, and {OUTLIER_DEX} dex off; the other: running median.",
-        title=_capital(str(numbers["title"])),
+        frame.draw(marks, *lines, says=f"Predicted against true metallicity, {kind.title}: {caption}."),
+        f"{caption}. Straight lines: equal, and {OUTLIER_DEX} dex off; the other: running median.",
+        title=kind.title[:1].upper() + kind.title[1:],
         legend=legend,
     )
 
@@ -132,7 +122,3 @@ def _difference(difference: Mapping[str, Any]) -> Markup:
     verdict = "better" if high < 0 else "worse" if low > 0 else "not told apart"
     interval = f"{fixed(low, 4, sign=True)} to {fixed(high, 4, sign=True)}: {verdict}"
     return joined([fixed(difference["rmse"], 4, sign=True), element("small", interval)])
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

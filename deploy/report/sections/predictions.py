@@ -13,7 +13,7 @@ from skymetal.deploy.report.summary import CatalogueSummary
 from skymetal.deploy.report.svg.frame import Axis, Frame, Values
 from skymetal.deploy.report.svg.marks import steps
 from skymetal.deploy.report.svg.shades import key
-from skymetal.deploy.report.words import counted, fixed, galaxies
+from skymetal.deploy.report.words import PERCENT_68, counted, fixed, galaxies
 
 NUM_BINS = 50
 SHARE = "% of galaxies a bin"
@@ -61,11 +61,15 @@ def _widths(summary: CatalogueSummary) -> Markup:
     histogram = Histogram(WIDTH_EDGES / 2, histogram.counts).coarser(NUM_BINS, (low / 2, max(high / 2, low / 2 + 0.01)))
     share = _share(histogram)
     frame = Frame(
-        x=Axis(low=float(histogram.edges[0]), high=float(histogram.edges[-1]), label="half of the 68 % interval (dex)"),
+        x=Axis(
+            low=float(histogram.edges[0]),
+            high=float(histogram.edges[-1]),
+            label=f"half of the {PERCENT_68} interval (dex)",
+        ),
         y=Axis(low=0.0, high=1.08 * float(share.max()), label=SHARE, num_ticks=4),
     )
     middle = summary.width_68.quantile(0.5) / 2
-    says = f"Histogram of half the width of the 68 % interval: median {fixed(middle, 3)} dex."
+    says = f"Histogram of half the width of the {PERCENT_68} interval: median {fixed(middle, 3)} dex."
     return figure(
         frame.draw(steps(frame, histogram.edges, share, kind="accent", is_filled=True), says=says),
         f"How sure each prediction claims to be: half of `oh_p84` − `oh_p16`, median {fixed(middle, 3)} dex.",

@@ -28,14 +28,14 @@ def trends(summary: CatalogueSummary, *, label: str) -> Markup:
     found = _first_with_truth(summary, label)
     if not found:
         return section("trends", title, absent("Without true metallicities there are no errors to look at."))
-    kind, galaxies = found
+    kind, shown = found
     columns = {"prediction": "oh_p50"} | {name: f"{name}_target" for name in BINNED_BY}
-    residual_N = galaxies.numbers("oh_p50") - galaxies.numbers(f"{kind.truth}_target")
-    values = {name: galaxies.values(column) for name, column in columns.items()}
+    residual_N = shown.numbers("oh_p50") - shown.numbers(f"{kind.truth}_target")
+    values = {name: shown.values(column) for name, column in columns.items()}
     charts = [_residuals(value_N, residual_N, LABELS[name]) for name, value_N in values.items() if value_N is not None]
     lacking = [name for name, value_N in values.items() if value_N is None]
     note = (
-        f"{how_many(galaxies)} {kind.title}. Line and band: median and central {PERCENT_68} in bins of equal count; "
+        f"{how_many(shown)} {kind.title}. Line and band: median and central {PERCENT_68} in bins of equal count; "
         f"the outermost 0.5{SPACE}% on each side are not drawn. A band that leaves zero is a bias to allow for."
     )
     if lacking:
@@ -99,7 +99,6 @@ def _relation_chart(frame: Frame, shown: Cloud, column: str, *, title: str) -> M
 
 def _first_with_truth(summary: CatalogueSummary, label: str) -> tuple[ComparisonKind, Cloud] | None:
     for kind in comparison_kinds(label):
-        galaxies = summary.comparisons.get(kind.name)
-        if galaxies and galaxies.num_galaxies >= MIN_GALAXIES:
-            return kind, galaxies
+        if summary.num_with_truth(kind) >= MIN_GALAXIES:
+            return kind, summary.comparisons[kind.name]
     return None

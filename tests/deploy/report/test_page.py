@@ -67,6 +67,7 @@ def test_what_is_gone_is_said_to_be_gone(facts: RunFacts) -> None:
     for sentence in (
         "The cutout store is not here any more, so there are no pictures.",
         "the ensemble is not here any more",
+        "<code>skymetal evaluate</code> has not judged this catalogue, so there are no numbers.",
         "There is no score.json, so nothing is known of drift.",
         "There is no event of a finished step, so nothing is known of times.",
     ):
