@@ -221,7 +221,7 @@ def test_a_null_where_the_schema_forbids_it_is_refused(tmp_path: Path) -> None:
     table, folder = make_table(15, 30), Folder(tmp_path)
     nulls = table.set_column(4, pa.field("oh_p2p5", pa.float32()), pa.nulls(30, pa.float32()))
     manifest = write_parts(folder / "parts", nulls)
-    with pytest.raises(RuntimeError, match="column oh_p2p5 of .* holds nulls"):
+    with pytest.raises(RuntimeError, match=r"column oh_p2p5 of .* holds nulls"):
         list(start(folder, table, manifest))
 
 
