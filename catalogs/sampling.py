@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.files import DataFiles
 
+_MULTIPLIERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_STEP, _LAST_SHIFT = 0x9E3779B97F4A7C15, 31
+
 
 def sample_rows(files: DataFiles, num_rows: int, *, seed: int, columns: Sequence[str]) -> pa.Table:
     """Return ``num_rows`` galaxies, or all where there are fewer, in the order of the catalogue.
@@ -33,10 +36,9 @@ def sample_rows(files: DataFiles, num_rows: int, *, seed: int, columns: Sequence
     return pa.concat_tables(found)
 
 
-def hash_ids(object_id_N: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
-    """Return numbers that look random and differ from id to id (the finaliser of SplitMix64)."""
-    with np.errstate(over="ignore"):
-        mixed_N = object_id_N.view(np.uint64) + np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15)
-        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed_N ^ (mixed_N >> np.uint64(31))
+def hash_ids(object_id_N: NDArray[np.int64], seed: int = 0) -> NDArray[np.uint64]:
+    """Return a hash (N,) of each id, the same for ever: the lowest are a random sample (SplitMix64)."""
+    hash_N = object_id_N.astype(np.uint64) + np.uint64(_STEP * (seed + 1) % 2**64)  # wraps around, as it should
+    for shift, multiplier in _MULTIPLIERS:
+        hash_N = (hash_N ^ (hash_N >> np.uint64(shift))) * np.uint64(multiplier)
+    return hash_N ^ (hash_N >> np.uint64(_LAST_SHIFT))

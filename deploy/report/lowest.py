@@ -1,4 +1,4 @@
-"""A few rows out of very many: those with the lowest keys, and an order of ids that is as good as random."""
+"""A few rows out of very many: those with the lowest keys."""
 
 from __future__ import annotations
 
@@ -7,17 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-
-_MULTIPLIERS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
-_STEP, _LAST_SHIFT = 0x9E3779B97F4A7C15, 31
-
-
-def hash_ids(object_id_N: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return a hash (N,) of each id, the same for ever: the lowest hashes are a random sample (SplitMix64)."""
-    hash_N = object_id_N.astype(np.uint64) + np.uint64(_STEP)  # wraps around, as it should
-    for shift, multiplier in _MULTIPLIERS:
-        hash_N = (hash_N ^ (hash_N >> np.uint64(shift))) * np.uint64(multiplier)
-    return hash_N ^ (hash_N >> np.uint64(_LAST_SHIFT))
 
 
 class LowestRows:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.catalog import Catalog
 from skymetal.catalogs.flags import Flag
+from skymetal.catalogs.sampling import hash_ids
 from skymetal.catalogs.schema import PERCENTILES, UNSHRUNK
 from skymetal.catalogs.targets import TargetList
 from skymetal.deploy.report.histogram import OH_EDGES, WIDTH_EDGES, Histogram
 from skymetal.deploy.report.joined import iter_joined
-from skymetal.deploy.report.lowest import LowestRows, hash_ids
+from skymetal.deploy.report.lowest import LowestRows
 from skymetal.deploy.report.sky_counts import SkyCounts
 from skymetal.train.evaluation.evaluate import BINNED_BY, TRUTH, ComparisonKind, comparison_kinds
 from skymetal.train.evaluation.photometry import MASS

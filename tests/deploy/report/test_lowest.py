@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from skymetal.deploy.report.lowest import LowestRows, hash_ids
+from skymetal.deploy.report.lowest import LowestRows
 
 
 def draw(num_rows: int, seed: int) -> pa.Table:
@@ -52,12 +52,3 @@ def test_memory_does_not_grow_with_what_comes() -> None:
     found = lowest.table()
     assert found is not None
     assert found["object_id"].to_pylist() == list(range(99_999, 99_989, -1))
-
-
-def test_hashes_are_the_same_for_ever_distinct_and_even() -> None:
-    assert hash_ids(np.array([0, 1, -1])).tolist() == [16294208416658607535, 10451216379200822465, 16490336266968443936]
-    ids = 1237648720716497094 + np.arange(100_000)
-    hashes = hash_ids(ids)
-    assert len(np.unique(hashes)) == len(ids)
-    share = np.bincount((hashes >> np.uint64(60)).astype(int), minlength=16) / len(ids)
-    assert np.abs(share - 1 / 16).max() < 0.003

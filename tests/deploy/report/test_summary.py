@@ -10,9 +10,9 @@ import pytest
 from support.reported_run import Made, make_run
 
 from skymetal.catalogs.flags import Flag
+from skymetal.catalogs.sampling import hash_ids
 from skymetal.deploy.report import summary as module
 from skymetal.deploy.report.facts import RunFacts
-from skymetal.deploy.report.lowest import hash_ids
 from skymetal.deploy.report.summary import CatalogueSummary, summarise
 
 
