@@ -25,6 +25,8 @@ from skymetal.catalogs.storage import Folder, commit_receipt, digest
 
 MANIFEST = "manifest.json"
 RECEIPTS = "receipts/*.json"
+PARTS_FORMAT = 2
+"""One of the things that a run's digest names: parts of another version are not gone on with."""
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
 """How tables are written. Without dictionaries float columns are both faster and smaller (measured)."""
 PART_OPTIONS = PARQUET_OPTIONS | {"compression": "lz4"}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import skymetal
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import claim_inputs, digest_inputs
-from skymetal.catalogs.parts import RECEIPTS
+from skymetal.catalogs.parts import PARTS_FORMAT, RECEIPTS
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say, track
 from skymetal.deploy.predictor import make_predictor
@@ -70,6 +70,7 @@ def _inputs(predictor: PredictorRef, store: CutoutStore) -> dict[str, Any]:
         "runtime": predictor.runtime,
         "embeddings": predictor.embeddings,
         "skymetal": skymetal.__version__,
+        "parts_format": PARTS_FORMAT,
     }
 
 
