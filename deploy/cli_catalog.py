@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from skymetal.catalogs.query.order import MAX_MEMORY_BYTES, MAX_ROWS, MAX_SECOND
 from skymetal.catalogs.tables import open_table
 from skymetal.catalogs.votable import field_words
 from skymetal.deploy.console import say, track
+from skymetal.deploy.serving.server import CatalogServer
 from skymetal.deploy.showing import TABLE, Showing, showing_options, with_words
 
 _MIB = 1 << 20
@@ -183,6 +186,19 @@ def export(path: Path, out: Path, columns: str | None, form: str | None, overwri
     )
     export_rows(watched, out, form=form, overwrite=overwrite)
     say(f"{out}: {rows.num_rows} rows")
+
+
+@catalog.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: any that is free.")
+def serve(path: Path, port: int) -> None:
+    """Look around in a browser: a page on this machine, for you alone, until Ctrl-C."""
+    with suppress(KeyboardInterrupt), CatalogServer(open_catalog(path), port=port) as server:
+        if server.why_none:
+            say(f"no cutouts: {server.why_none}")
+        say(f"{server.catalog.name}: {server.catalog.num_rows} rows, for you alone until Ctrl-C, at\n{server.url}")
+        server.serve_forever()
+    os._exit(130)  # a thread may be within a library that does not bear the end of Python
 
 
 def _open(path: Path, showing: Showing) -> Catalog:

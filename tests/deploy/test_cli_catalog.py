@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -206,3 +214,34 @@ def test_verify_says_that_all_is_well_or_names_every_wrong_file_with_exit_code_1
         assert f"{path.relative_to(receipt.path).as_posix()}: {words}" in result.output
     assert "findings; delete that folder and run `skymetal publish` again" in result.output
     assert "Traceback" not in result.output
+
+
+def test_serve_prints_its_address_and_ends_at_ctrl_c_at_once_and_without_a_word(run_dir: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "skymetal", "catalog", "serve", str(run_dir)]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "no cutouts: this catalogue is not in a run directory\n"
+        assert process.stdout.readline() == f"tiny: {NUM_ROWS} rows, for you alone until Ctrl-C, at\n"
+        address = urlsplit(process.stdout.readline().strip())
+        with urlopen(address.geturl(), timeout=30) as answer:
+            assert b"<title>skymetal</title>" in answer.read()
+        endless = "(SELECT+count(*)+FROM+catalogue+a,catalogue+b,catalogue+c+WHERE+a.ra%2Bb.ra%2Bc.ra>9)>0"
+        with socket.create_connection((address.hostname, address.port)) as client:
+            request = f"GET {address.path}download/csv?where={endless} HTTP/1.0\r\nHost: {address.netloc}\r\n\r\n"
+            client.sendall(request.encode())
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+        assert (process.stdout.read(), process.stderr.read()) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_refuses_what_is_no_catalogue_and_a_port_that_is_none(run_dir: Path, tmp_path: Path) -> None:
+    assert "there is no catalogue at" in refused("serve", tmp_path)
+    assert call("serve", run_dir, "--port", "70000").exit_code == 2
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert "cannot be had" in call("serve", run_dir, "--port", taken.getsockname()[1]).output

@@ -56,9 +56,9 @@ class Browser:
         features = [{"name": name, "value": value} for name, value in media.items()]
         self._tell("Emulation.setEmulatedMedia", features=features)
 
-    def open(self, page: Path) -> None:
-        """Open a file and wait until it is loaded."""
-        self._ask("/url", {"url": page.as_uri()})
+    def open(self, page: Path | str) -> None:
+        """Open a file, or an address, and wait until it is loaded."""
+        self._ask("/url", {"url": page if isinstance(page, str) else page.as_uri()})
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a function body returns."""
