@@ -8,7 +8,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from support import runs
+
+from skymetal.deploy.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -64,7 +67,7 @@ def test_two_runs_are_compared_on_the_galaxies_of_both(undisturbed: Path, job: P
     ],
 )
 def test_a_run_that_is_not_there_is_one_line(job: Path, arguments: list[str], message: str) -> None:
-    result = runs.run("evaluate", job, *arguments)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    result = CliRunner().invoke(main, ["evaluate", str(job), *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.splitlines()) == 1
