@@ -40,7 +40,9 @@ def test_a_job_killed_in_every_step_ends_with_the_same_bytes(undisturbed: Path, 
     assert not list(run_dir.rglob(".writing-*"))
 
 
-def test_a_worker_killed_in_mid_score_changes_no_byte(undisturbed: Path, tmp_path: Path) -> None:
+def test_step_by_step_and_with_a_worker_killed_in_mid_score_no_byte_is_another(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     job = runs.write_job(tmp_path)
     for verb in ("select", "ingest", "train"):
         assert runs.run(verb, job).returncode == 0
@@ -59,8 +61,10 @@ def test_a_worker_killed_in_mid_score_changes_no_byte(undisturbed: Path, tmp_pat
     os.kill(workers[0].pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    assert runs.run("publish", job).returncode == 0
+    for verb in ("publish", "evaluate", "report"):
+        assert runs.run(verb, job).returncode == 0
     assert runs.contents(tmp_path / "run" / "catalogue") == runs.contents(undisturbed / "catalogue")
+    assert (tmp_path / "run" / "evaluation.json").read_text() == (undisturbed / "evaluation.json").read_text()
 
 
 def test_ctrl_c_stops_with_one_line_and_leaves_nothing_running(tmp_path: Path) -> None:

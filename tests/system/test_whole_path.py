@@ -105,15 +105,6 @@ def test_the_run_ends_with_a_page_about_it(undisturbed: Path) -> None:
         assert 'class="absent"' not in section, anchor
 
 
-def test_step_by_step_gives_the_same_bytes_as_run(undisturbed: Path, tmp_path: Path) -> None:
-    job = runs.write_job(tmp_path)
-    for verb in ("select", "ingest", "train", "score", "publish", "evaluate", "report"):
-        result = runs.run(verb, job)
-        assert result.returncode == 0, result.stderr
-    assert runs.contents(tmp_path / "run" / "catalogue") == runs.contents(undisturbed / "catalogue")
-    assert (tmp_path / "run" / "evaluation.json").read_text() == (undisturbed / "evaluation.json").read_text()
-
-
 def test_the_events_tell_what_ran_and_how_long(undisturbed: Path) -> None:
     events = [json.loads(line) for line in (undisturbed / "events.jsonl").read_text().splitlines()]
     ended = [event["step"] for event in events if event["event"] == "ended"]
