@@ -40,9 +40,7 @@ def test_a_job_killed_in_every_step_ends_with_the_same_bytes(undisturbed: Path, 
     assert not list(run_dir.rglob(".writing-*"))
 
 
-def test_step_by_step_and_with_a_worker_killed_in_mid_score_no_byte_is_another(
-    undisturbed: Path, tmp_path: Path
-) -> None:
+def test_step_by_step_and_a_worker_killed_in_mid_score_change_no_byte(undisturbed: Path, tmp_path: Path) -> None:
     job = runs.write_job(tmp_path)
     for verb in ("select", "ingest", "train"):
         assert runs.run(verb, job).returncode == 0
