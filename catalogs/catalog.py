@@ -13,10 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skymetal.catalogs import hats
-from skymetal.catalogs.contents import BUILDING_PREFIX, LINK, NUM_ROWS, VERSIONS, read_contents, read_properties
+from skymetal.catalogs.contents import (
+    BUILDING_PREFIX,
+    LINK,
+    NUM_ROWS,
+    VERSIONS,
+    is_version,
+    read_contents,
+    read_properties,
+)
 from skymetal.catalogs.crossmatch import Match, match_table
 from skymetal.catalogs.dataset import open_dataset, without_half_floats
-from skymetal.catalogs.errors import InputError, missing_column
+from skymetal.catalogs.errors import InputError, first_line, missing_column
 from skymetal.catalogs.files import REMEDY, DataFiles, list_files
 from skymetal.catalogs.query.client import run_query
 from skymetal.catalogs.query.order import MAX_MEMORY_BYTES, MAX_ROWS, MAX_SECONDS, QueryLimits
@@ -170,6 +178,8 @@ class Catalog:
         for name in names:
             if name not in self.schema.names:
                 raise missing_column(str(self.path), name, self.schema.names)
+            if names.count(name) > 1:
+                raise InputError(f"column {name!r} is asked for twice; name it once")
         return names
 
     def _need_sky(self, what: str) -> None:
@@ -187,35 +197,34 @@ class Catalog:
 def open_catalog(path: str | Path) -> Catalog:
     """Open a published catalogue: a run directory, its ``catalogue``, one of its versions, or the table in that.
 
-    A link is followed once, so that the catalogue is one version whole. Raises InputError where there is none.
+    A link is followed once, so that the catalogue is one version whole. Raises InputError where there is none,
+    RuntimeError, naming the file, where one is damaged.
     """
     given = open_folder(path).path
     for place in (given / LINK, given, *([given.parent] if (given / hats.DATASET).is_dir() else [])):
         version = place.resolve()
         if version.name.startswith(BUILDING_PREFIX):
             raise InputError(f"{given} is half built: a publisher was killed, or is at work; run `skymetal publish`")
-        try:
-            return _open_version(version, read_properties(version))
-        except FileNotFoundError:
-            continue
-        except (KeyError, ValueError, OSError) as error:
-            raise InputError(
-                f"{version} is no catalogue that skymetal wrote, or is damaged: {error!r}; {REMEDY}"
-            ) from error
+        if is_version(version):
+            return _open_version(version)
     raise InputError(f"there is no catalogue at {given}: {_what_is_there(given)}")
 
 
-def _open_version(version: Path, properties: dict[str, str]) -> Catalog:
-    name = properties["obs_collection"]
-    schema = pq.read_schema(version / name / hats.COMMON_METADATA)
-    return Catalog(
-        path=version,
-        name=name,
-        num_rows=int(properties[NUM_ROWS]),
-        has_sky="_healpix_29" in schema.names,
-        schema=schema.remove_metadata(),
-        properties=properties,
-    )
+def _open_version(version: Path) -> Catalog:
+    try:
+        properties = read_properties(version)
+        name = properties["obs_collection"]
+        schema = pq.read_schema(version / name / hats.COMMON_METADATA)
+        return Catalog(
+            path=version,
+            name=name,
+            num_rows=int(properties[NUM_ROWS]),
+            has_sky="_healpix_29" in schema.names,
+            schema=schema.remove_metadata(),
+            properties=properties,
+        )
+    except (KeyError, ValueError, OSError) as error:  # Arrow's errors are the last two
+        raise RuntimeError(f"{version} is damaged: {first_line(error)}; {REMEDY}") from error
 
 
 def _read_frame(index: int, files: DataFiles, columns: Sequence[str]) -> pd.DataFrame:

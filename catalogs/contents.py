@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from skymetal.catalogs.errors import first_line
 from skymetal.catalogs.hats import COLLECTION, format_properties, parse_properties
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
 from skymetal.catalogs.storage import Folder, digest
@@ -82,12 +83,22 @@ def is_whole(version: Path) -> bool:
         return False
 
 
+def is_version(folder: Path) -> bool:
+    """Tell whether a folder is a version of ours, be it damaged: any of the files that only we write is there."""
+    own = folder / COLLECTION
+    is_ours = own.is_file() and CONTENTS_DIGEST.encode() in own.read_bytes()
+    return is_ours or any((folder / name).is_file() for name in (PLAIN_PROPERTIES, CONTENTS))
+
+
 def read_properties(version: Path) -> dict[str, str]:
     """Return a version's properties; raise ValueError where they are damaged, FileNotFoundError for a lack of any."""
     for name in (COLLECTION, PLAIN_PROPERTIES):
         if (version / name).is_file():
-            return open_properties((version / name).read_bytes())
-    raise FileNotFoundError(f"{version} has no {COLLECTION} and no {PLAIN_PROPERTIES}")
+            try:
+                return open_properties((version / name).read_bytes())
+            except ValueError as error:
+                raise ValueError(f"{name} cannot be trusted: {first_line(error)}") from error
+    raise FileNotFoundError(f"it has no {COLLECTION} and no {PLAIN_PROPERTIES}")
 
 
 def seal_properties(properties: dict[str, str]) -> bytes:

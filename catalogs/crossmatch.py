@@ -119,7 +119,7 @@ class Match:
 def match_table(files: DataFiles, table: Any, match: Match, columns: Sequence[str]) -> pa.Table:
     """Return the table's rows with the columns of the nearest galaxy and ``separation_arcsec``, in the table's order.
 
-    A column of the catalogue that the table has too is called ``…_skymetal``. A row whose position is missing matches
+    What the table has a column of the same name for is called ``…_skymetal``. A row whose position is missing matches
     nothing. Raises InputError for a column that is not there and for a position that is not on the sky.
     """
     rows = _as_arrow(table)
@@ -146,10 +146,13 @@ def match_table(files: DataFiles, table: Any, match: Match, columns: Sequence[st
         galaxies, separation = galaxies.take(places), separation.take(places)
     else:
         rows = rows.take(pa.array(user))
+    galaxies = galaxies.append_column(SEPARATION, separation)
     for field in galaxies.schema:
         name = f"{field.name}_skymetal" if field.name in rows.column_names else field.name
+        if name in rows.column_names:
+            raise InputError(f"the table has columns {field.name!r} and {name!r} of its own; rename one of them")
         rows = rows.append_column(field.with_name(name).with_nullable(True), galaxies[field.name])
-    return rows.append_column(SEPARATION, separation)
+    return rows
 
 
 def _read_rows(files: DataFiles, file_M: Ints, row_M: Ints, columns: Sequence[str]) -> pa.Table:
@@ -164,13 +167,14 @@ def _read_rows(files: DataFiles, file_M: Ints, row_M: Ints, columns: Sequence[st
 
 
 def _as_arrow(table: Any) -> pa.Table:
-    """Return an Arrow, pandas or astropy table as an Arrow one."""
+    """Return an Arrow, pandas or astropy table as an Arrow one; an index with a name becomes a column."""
     if isinstance(table, pa.Table):
         return table
     if hasattr(table, "to_pandas"):  # astropy's
         table = table.to_pandas()
     try:
-        return pa.Table.from_pandas(table, preserve_index=False)
+        has_names = any(name is not None for name in table.index.names)
+        return pa.Table.from_pandas(table.reset_index() if has_names else table, preserve_index=False)
     except (TypeError, AttributeError, pa.ArrowException) as error:
         raise InputError(
             f"a crossmatch takes an Arrow, pandas or astropy table, got {type(table).__name__}: {first_line(error)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from skymetal.catalogs.flags import MEANINGS
+from skymetal.catalogs.flags import MEANINGS, describe_flags
 from skymetal.catalogs.votable import field_words
 
 DATA_MODEL = "data-model.md"
@@ -23,7 +23,8 @@ def describe_columns(schema: pa.Schema, *, title: str) -> bytes:
     for field in schema:
         unit, ucd, meaning = (field_words(field, key) for key in ("unit", "ucd", "description"))
         null = "where the meaning says so" if field.nullable else "never"
-        lines.append(f"| `{field.name}` | {_type(field.type)} | {unit} | `{ucd}` | {null} | {_plain(meaning)} |")
+        plain = meaning.replace(f"; {describe_flags()}", "; see below").replace("|", "\\|")
+        lines.append(f"| `{field.name}` | {_type(field.type)} | {unit} | `{ucd}` | {null} | {plain} |")
     lines += ["", "## Bits of `flags`", "", "| bit | name | meaning |", "|---|---|---|"]
     lines += [f"| {flag.value} | `{flag.name}` | {meaning} |" for flag, meaning in sorted(MEANINGS.items())]
     return ("\n".join(lines) + "\n").encode()
@@ -33,8 +34,3 @@ def _type(kind: pa.DataType) -> str:
     if pa.types.is_fixed_size_list(kind):
         return f"{kind.list_size} × {kind.value_type}"
     return {pa.float32(): "float32", pa.float64(): "float64", pa.bool_(): "boolean"}.get(kind, str(kind))
-
-
-def _plain(text: str) -> str:
-    """A vertical bar would end the cell; the list of bits has a table of its own."""
-    return text.split("; 1 ")[0].replace("|", "\\|")

@@ -111,7 +111,7 @@ def _check_rows(catalog: Catalog, name: str, table: pa.Table, seen: _Seen) -> It
         if not column.nullable and table[column.name].null_count:
             yield f"column {column.name} holds nulls, which the schema forbids"
     if catalog.has_sky:
-        yield from _check_places(name, table, object_id_N)
+        yield from _check_places(catalog, name, table, object_id_N)
     if not name.startswith(f"{catalog.name}/"):
         return  # a margin repeats rows of the table
     key_N = table["_healpix_29" if catalog.has_sky else "object_id"].to_numpy()
@@ -127,7 +127,7 @@ def _check_rows(catalog: Catalog, name: str, table: pa.Table, seen: _Seen) -> It
     seen.files.append(name)
 
 
-def _check_places(name: str, table: pa.Table, object_id_N: NDArray[np.int64]) -> Iterator[str]:
+def _check_places(catalog: Catalog, name: str, table: pa.Table, object_id_N: NDArray[np.int64]) -> Iterator[str]:
     ra_N, dec_N, index_N = (table[each].to_numpy() for each in ("ra", "dec", "_healpix_29"))
     is_on_sky_N = valid_positions(ra_N, dec_N)
     if not is_on_sky_N.all():
@@ -137,7 +137,7 @@ def _check_places(name: str, table: pa.Table, object_id_N: NDArray[np.int64]) ->
     if len(moved):
         yield f"_healpix_29 of object_id {object_id_N[moved[0]]} is not that of its position ({len(moved)} rows)"
     pixel = pixel_of_file(name)
-    is_margin = "_margin_" in name.split("/")[0]
+    is_margin = not name.startswith(f"{catalog.name}/")
     inside_N = (index_N >= pixel.start) & (index_N < pixel.stop)
     wrong = np.flatnonzero(inside_N if is_margin else ~inside_N)
     if len(wrong):

@@ -15,8 +15,9 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.healpix import ORDER
 
 MAX_RADIUS_ARCSEC = 180 * 3600.0
-# The side of a base pixel, nearly: 4π steradians in 12 squares.
+# The side of a base pixel, nearly: 4π steradians in 12 squares; and how far a corner can be from a centre.
 _BASE_SIDE_DEG = 58.6
+_BASE_REACH_DEG = 61.3
 _SIDE_OVER_THINNEST = 1.6
 # Order 20 is 0.2 arcsec: finer pixels only make more ranges.
 _MAX_CONE_ORDER = 20
@@ -59,7 +60,7 @@ def box_ranges(ra: tuple[float, float], dec: tuple[float, float]) -> NDArray[np.
     cell_C, order = np.arange(12), 0
     while True:
         lon, lat = healpix_to_lonlat(cell_C.astype(np.uint64), order)
-        reach = _BASE_SIDE_DEG / 2**order + _MARGIN_ARCSEC / 3600  # no corner is so far from its cell's centre
+        reach = _BASE_REACH_DEG / 2**order + _MARGIN_ARCSEC / 3600
         is_near_C = (lat.deg >= dec[0] - reach) & (lat.deg <= dec[1] + reach)
         # How far in right ascension a point that near to the centre can be: round a pole, anywhere.
         turn_C = np.sin(np.radians(min(reach, 90.0))) / np.maximum(np.cos(lat.rad), 1e-9)

@@ -17,6 +17,7 @@ from skymetal.catalogs.healpix import ORDER, neighbour_cells
 from skymetal.catalogs.region import thick_order
 
 MAX_MARGIN_ARCSEC = 3600.0
+MAX_DEPTH = 12
 
 
 def cells_around(pixel: Pixel, order: int) -> NDArray[np.int64]:
@@ -30,11 +31,16 @@ def cells_around(pixel: Pixel, order: int) -> NDArray[np.int64]:
 
 
 class MarginFinder:
-    """Tells of which pixels' margins a row is part. Memory: 16 bytes a cell around a pixel."""
+    """Tells of which pixels' margins a row is part.
+
+    Memory: 16 bytes a cell around a pixel, at most 16 400 cells around one of the coarsest.
+    """
 
     def __init__(self, pixels: Sequence[Pixel], margin_arcsec: float) -> None:
         self._pixels = pixels
-        self._order = thick_order(margin_arcsec)
+        coarsest = min((pixel.order for pixel in pixels), default=0)
+        # Coarser cells than the margin asks for keep a few more rows; finer ones would be millions around a pixel.
+        self._order = min(thick_order(margin_arcsec), coarsest + MAX_DEPTH)
         around = [cells_around(pixel, self._order) for pixel in pixels]
         cell_R = np.concatenate(around)
         by_sky = np.argsort(cell_R, kind="stable")

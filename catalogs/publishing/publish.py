@@ -16,13 +16,27 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from skymetal.catalogs.contents import BUILDING_PREFIX, LINK, NUM_PARTITIONS, VERSIONS, is_whole, read_properties
+from skymetal.catalogs.contents import (
+    BUILDING_PREFIX,
+    CONTENTS,
+    LINK,
+    NUM_PARTITIONS,
+    PLAIN_PROPERTIES,
+    VERSIONS,
+    is_whole,
+    read_properties,
+)
+from skymetal.catalogs.data_model import DATA_MODEL
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.hats import COLLECTION
 from skymetal.catalogs.parts import Manifest
 from skymetal.catalogs.publishing.build import PublishProgress, build_edition
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin import MAX_MARGIN_ARCSEC
 from skymetal.catalogs.storage import TEMPORARY_PREFIX, Folder, flush_folder, flush_tree
+
+MAX_NAME_LENGTH = 100
+RESERVED = frozenset({COLLECTION, PLAIN_PROPERTIES, CONTENTS, DATA_MODEL})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +56,11 @@ class CatalogSettings:
             raise InputError(
                 "[catalog] name must be letters, digits, '_', '.' or '-', a letter or digit first, "
                 f"got {self.name!r}: it is a name, not a path"
+            )
+        if len(self.name) > MAX_NAME_LENGTH or self.name in RESERVED:
+            raise InputError(
+                f"[catalog] name must have at most {MAX_NAME_LENGTH} letters, and not be that of a file beside the "
+                f"table ({', '.join(sorted(RESERVED))}), got {self.name[:120]!r}"
             )
         if self.max_rows < 1:
             raise InputError(f"[catalog] max_rows must be at least 1, got {self.max_rows}")
@@ -76,7 +95,8 @@ def publish(
 
     With positions the catalogue is in HATS; without, it is plain Parquet files in object_id order. It is proved on
     the way that every scored row is in it once, in order, under a unique object_id: RuntimeError otherwise, and the
-    catalogue that was there stays. Raises InputError where there is nothing to publish, or where ``catalogue`` is no
+    catalogue that was there stays. (Only a damaged version that is made again under its own name is away for the moment
+    between two renames.) Raises InputError where there is nothing to publish, or where ``catalogue`` is no
     link of ours. The caller holds the run's lock.
     """
     place = run_dir.path / LINK
@@ -96,8 +116,7 @@ def publish(
     versions = run_dir.path / VERSIONS
     version, building = versions / edition.version, versions / f"{BUILDING_PREFIX}{edition.version}"
     if not is_whole(version):
-        for leftover in versions.glob(f"{BUILDING_PREFIX}*"):
-            shutil.rmtree(leftover)
+        _clear(run_dir)
         yield from build_edition(edition, run_dir / f"{VERSIONS}/{building.name}")
         flush_tree(building)
         if version.exists():  # a file of it was lost: it makes way
@@ -105,6 +124,7 @@ def publish(
         os.rename(building, version)
         flush_folder(versions)
     replace_link(run_dir, LINK, f"{VERSIONS}/{version.name}")
+    _clear(run_dir)
     yield PublishReceipt(
         path=place,
         version=version.name,
@@ -112,6 +132,12 @@ def publish(
         num_partitions=int(read_properties(version)[NUM_PARTITIONS]),
         is_hats=edition.is_hats,
     )
+
+
+def _clear(run_dir: Folder) -> None:
+    """Delete what killed publishers left half built, and versions that were damaged and have been made again."""
+    for leftover in (run_dir.path / VERSIONS).glob(f"{BUILDING_PREFIX}*"):
+        run_dir.remove(f"{VERSIONS}/{leftover.name}") if leftover.is_file() else shutil.rmtree(leftover)
 
 
 def replace_link(folder: Folder, name: str, target: str) -> None:

@@ -119,6 +119,22 @@ def test_what_cannot_be_matched_is_refused(
         catalog.crossmatch(pa.table(user), radius_arcsec)
 
 
+def test_what_was_matched_can_be_matched_again_and_no_name_is_there_twice(catalog: Catalog) -> None:
+    once = catalog.crossmatch(near(catalog.to_arrow(), 9, 40, 0.0), 5.0, ra="RAJ2000", dec="DEJ2000")
+    twice = catalog.crossmatch(once, 5.0, columns=["object_id"])
+    assert twice.column_names == [*once.column_names, "object_id_skymetal", "separation_arcsec_skymetal"]
+    with pytest.raises(InputError, match="has columns 'object_id' and 'object_id_skymetal' of its own"):
+        catalog.crossmatch(twice, 5.0, columns=["object_id"])
+    with pytest.raises(InputError, match="column 'ra' is asked for twice"):
+        catalog.crossmatch(once, 5.0, columns=["ra", "ra"])
+
+
+def test_the_name_of_a_row_is_kept(catalog: Catalog) -> None:
+    galaxy = catalog.sample(1).to_pandas()
+    named = galaxy[["ra", "dec"]].set_index(pd.Index(["NGC 1"], name="name"))
+    assert catalog.crossmatch(named, 1.0)["name"].to_pylist() == ["NGC 1"]
+
+
 def test_a_table_that_is_none_is_refused(catalog: Catalog) -> None:
     with pytest.raises(InputError, match="takes an Arrow, pandas or astropy table, got list"):
         catalog.crossmatch([1, 2], 1.0)

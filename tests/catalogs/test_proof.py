@@ -58,6 +58,11 @@ def test_one_without_positions_passes_too(tmp_path: Path) -> None:
     assert findings(open_catalog(tmp_path)) == []
 
 
+def test_a_table_whose_name_looks_like_a_margins_is_proved_as_a_table(tmp_path: Path) -> None:
+    publish_table(tmp_path, make_table(4), name="my_margin_test")
+    assert findings(open_catalog(tmp_path)) == []
+
+
 def test_a_flipped_byte_is_found_wherever_it_is(catalog: Catalog) -> None:
     rng = np.random.default_rng(5)
     for path in sorted(path for path in catalog.path.rglob("*") if path.is_file()):
@@ -85,8 +90,15 @@ def test_a_flipped_byte_in_the_properties_is_refused_when_it_is_opened(catalog: 
     data = path.read_bytes()
     for place in range(0, len(data), 7):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        with pytest.raises(ValueError, match="is damaged"):
+        with pytest.raises(RuntimeError, match=r"is damaged: collection\.properties cannot be trusted"):
             open_catalog(catalog.path)
+
+
+@pytest.mark.parametrize("name", ["collection.properties", "tiny/dataset/_common_metadata"])
+def test_a_lost_file_that_opening_needs_is_named_as_damage(catalog: Catalog, name: str) -> None:
+    (catalog.path / name).unlink()
+    with pytest.raises(RuntimeError, match=f"is damaged: .*{name.rsplit('/', 1)[-1]}"):
+        open_catalog(catalog.path)
 
 
 def test_a_lost_file_is_named(catalog: Catalog) -> None:

@@ -269,6 +269,12 @@ def test_a_name_that_is_no_name_is_refused(name: str) -> None:
         CatalogSettings(name=name)
 
 
+@pytest.mark.parametrize("name", ["data-model.md", "contents.parquet", "collection.properties", "x" * 101])
+def test_a_name_that_could_not_be_a_folder_is_refused_before_any_work(name: str) -> None:
+    with pytest.raises(InputError, match=r"\[catalog\] name must have at most 100 letters, and not be"):
+        CatalogSettings(name=name)
+
+
 def test_max_rows_must_be_positive() -> None:
     with pytest.raises(InputError, match=r"^\[catalog\] max_rows must be at least 1, got 0$"):
         CatalogSettings(max_rows=0)
@@ -283,3 +289,4 @@ def test_a_version_that_lost_a_file_is_made_again(tmp_path: Path) -> None:
         again = run(Folder(tmp_path), table)
         assert again == receipt
         assert contents(receipt.path) == before
+        assert [path.name for path in (tmp_path / "versions").iterdir()] == [receipt.version]
