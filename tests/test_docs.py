@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from support.made_catalogue import make_table, publish_table
 
+from skymetal.deploy.cli import DEMO
+from skymetal.deploy.config import read_job
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -16,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame:pandas.errors.Pandas4Warning")
 @pytest.mark.parametrize("page", ["README.md", "docs/catalogue.md"])
 def test_the_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish_table(tmp_path / "skymetal-demo", make_table(1), name="skymetal")
+    name = read_job(DEMO, [f"job.run_dir={tmp_path}"]).catalog.name
+    publish_table(tmp_path / "skymetal-demo", make_table(1), name=name)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert blocks

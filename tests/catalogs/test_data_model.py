@@ -11,7 +11,8 @@ def test_every_column_and_every_bit_stands_on_the_page_with_all_that_is_said_of_
     for column in schema:
         (line,) = [line for line in lines if line.startswith(f"| `{column.name}` |")]
         assert column.description.replace(f"; {describe_flags()}", "") in line
-        assert (column.unit in line) and (column.ucd in line)
+        assert column.unit in line
+        assert column.ucd in line
         assert line.count("|") == 7
     for flag, meaning in MEANINGS.items():
         assert f"| {flag.value} | `{flag.name}` | {meaning} |" in lines
