@@ -89,23 +89,27 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
     schema = catalogue_schema(num_folds=_num_members(run), has_sky=True, embeddings=run.job.score.embeddings)
     width = sum(_width(column.type) for column in schema)
     written = num_galaxies * width
-    host = sum(probe.worker_bytes + 2 * layout.shard_bytes for probe in probes)
+    workers = {probe.process: probe.worker_bytes for probe in probes}
+    host = sum(workers.values()) + len(probes) * 2 * layout.shard_bytes
     available, free = psutil.virtual_memory().total, psutil.disk_usage(str(run.path)).free
     seconds = _duration(probes, [stop - start for start, stop in map(layout.rows, missing)])
     rate = sum(probe.galaxies_per_second for probe in probes)
     lines |= {
         "bytes": f"{_size(read)} read; at most {_size(written)} of parts written, and as much again by publish; "
         f"{_size(free)} are free",
-        "workers": f"{len(probes)}, {rate:.3g} galaxies a second together (a trial of {probe_seconds:g} s)",
+        "workers": f"{len(workers)} of {len(probes) // len(workers)} threads, {rate:.3g} galaxies a second together "
+        f"(a trial of {probe_seconds:g} s)",
         "host memory": f"at most {_size(host)} of the {_size(available)} here, however many galaxies there are",
         "time": f"about {_time(seconds)}, {max(p.start_seconds for p in probes):.0f} s of it until all are at work",
-        "cost": f"{len(probes) * seconds / 3600:.3g} {'GPU' if has_gpus(run.job.cluster) else 'core'}-hours",
+        "cost": f"{len(workers) * seconds / 3600:.3g} GPU-hours"
+        if has_gpus(run.job.cluster)
+        else f"{len(probes) * seconds / 3600:.3g} core-hours",
     }
     obstacle = ""
     if host > available:
         obstacle = (
             f"score needs {_size(host)} of memory, {_size(available)} are here; lower [cluster] num_workers "
-            f"(now {len(probes)}) or [score] batch_size (now {plan.predictor.batch_size})"
+            f"(now {len(workers)}) or [score] batch_size (now {plan.predictor.batch_size})"
         )
     elif 2 * written > free:
         obstacle = (

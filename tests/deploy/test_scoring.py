@@ -82,12 +82,13 @@ def test_a_trial_measures_every_worker_and_writes_nothing(run: Run, tmp_path: Pa
     plan = make_plan(tmp_path, error=0.0)
     probes = _probe_workers(run, plan, plan.missing_blocks(), 0.2)
     assert len(probes) == 2
+    assert len({probe.process for probe in probes}) == 2
     assert all(probe.galaxies_per_second > 100 and probe.worker_bytes > 1 << 20 for probe in probes)
     assert not (tmp_path / "parts").exists()
 
 
 def test_the_forecast_is_when_the_last_worker_is_done() -> None:
-    fast, slow = (Probe(galaxies_per_second=rate, start_seconds=2, worker_bytes=0) for rate in (100, 50))
+    fast, slow = (Probe(process="", galaxies_per_second=rate, start_seconds=2, worker_bytes=0) for rate in (100, 50))
     assert _duration([fast], [100] * 6) == pytest.approx(8)
     assert _duration([fast, fast], [100] * 6) == pytest.approx(5)
     assert _duration([fast, slow], [100] * 6) == pytest.approx(6)
