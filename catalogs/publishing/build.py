@@ -10,10 +10,13 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.contents import (
@@ -70,7 +73,7 @@ def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgres
                 margins.add(rows)
             yield PublishProgress(num_done=done, num_total=len(edition.manifest.receipts))
         galaxies.flush()
-        _check_rows(edition, galaxies)
+        _check_rows(edition, galaxies, pool)
         _write_descriptions(edition, building, galaxies, margins, pixels)
 
 
@@ -136,23 +139,27 @@ def _pieces(table: pa.Table, pixels: list[Pixel]) -> Iterator[tuple[str, pa.Tabl
             yield pixel.folder, table.slice(start, stop - start)
 
 
-def _check_rows(edition: Edition, galaxies: DatasetWriter) -> None:
+def _check_rows(edition: Edition, galaxies: DatasetWriter, pool: Executor) -> None:
     """Read back what was written: as many rows as were scored, and no object_id twice; RuntimeError otherwise."""
     if galaxies.num_rows != edition.manifest.num_rows:
         raise RuntimeError(f"{galaxies.folder} got {galaxies.num_rows} rows; {edition.manifest.num_rows} were scored")
     num_rounds = -(-galaxies.num_rows // IDS_AT_ONCE)
     for turn in range(num_rounds):
-        found = []
-        for entry in galaxies.entries:
-            path = galaxies.folder.path / entry.file
-            ids = pq.read_table(path, columns=["object_id"], partitioning=None)["object_id"].to_numpy()
-            # Survey ids are structured: multiplied by the golden ratio, their high bits spread evenly over the rounds.
-            spread = (ids.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-            found.append(ids[spread % np.uint64(num_rounds) == turn])
-        ids = np.sort(np.concatenate(found))
+        paths = [galaxies.folder.path / entry.file for entry in galaxies.entries]
+        ids = np.sort(np.concatenate(list(pool.map(partial(_read_ids, turn=turn, num_rounds=num_rounds), paths))))
         repeated = ids[1:][ids[1:] == ids[:-1]]
         if len(repeated):
             raise RuntimeError(f"{edition.parts}: object_id {repeated[0]} was scored twice; nothing is published")
+
+
+def _read_ids(path: Path, *, turn: int, num_rounds: int) -> NDArray[np.int64]:
+    """Return the ids of a file that are looked at in this turn."""
+    ids: NDArray[np.int64] = pq.ParquetFile(path).read(["object_id"], use_threads=False)["object_id"].to_numpy()
+    if num_rounds == 1:
+        return ids
+    # Survey ids are structured: multiplied by the golden ratio, their high bits spread evenly over the rounds.
+    spread = (ids.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    return ids[spread % np.uint64(num_rounds) == turn]
 
 
 def _write_descriptions(
