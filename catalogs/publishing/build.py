@@ -159,7 +159,8 @@ def _read_ids(path: Path, *, turn: int, num_rounds: int) -> NDArray[np.int64]:
         return ids
     # Survey ids are structured: multiplied by the golden ratio, their high bits spread evenly over the rounds.
     spread = (ids.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-    return ids[spread % np.uint64(num_rounds) == turn]
+    in_turn: NDArray[np.int64] = ids[spread % np.uint64(num_rounds) == turn]
+    return in_turn
 
 
 def _write_descriptions(
