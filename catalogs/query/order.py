@@ -19,6 +19,9 @@ MAX_MEMORY_BYTES = 1 << 30
 MAX_ROWS = 10_000_000
 LEAST_MEMORY_BYTES = 512 << 20
 """What Arrow and duckdb take for themselves, and a little to work with."""
+MOST_MEMORY_BYTES = 1 << 44
+MOST_SECONDS = 7 * 86400.0
+"""More than any query should; far more, and neither the clock nor the kernel could be told of it."""
 
 
 class Ending(IntEnum):
@@ -41,10 +44,14 @@ class QueryLimits:
     def __post_init__(self) -> None:
         if not (self.seconds > 0 and math.isfinite(self.seconds)):
             raise InputError(f"max_seconds must be a positive number, got {self.seconds}")
+        if self.seconds > MOST_SECONDS:
+            raise InputError(f"max_seconds must be at most {MOST_SECONDS:g} (a week), got {self.seconds:g}")
         if self.memory_bytes < LEAST_MEMORY_BYTES:
             raise InputError(
                 f"max_memory_bytes must be at least {LEAST_MEMORY_BYTES} (512 MiB), got {self.memory_bytes}"
             )
+        if self.memory_bytes > MOST_MEMORY_BYTES:
+            raise InputError(f"max_memory_bytes must be at most {MOST_MEMORY_BYTES} (16 TiB), got {self.memory_bytes}")
         if self.num_rows < 1:
             raise InputError(f"max_rows must be at least 1, got {self.num_rows}")
 

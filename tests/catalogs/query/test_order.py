@@ -27,6 +27,8 @@ def test_an_order_arrives_as_it_was_given() -> None:
         (float("nan"), 1 << 30, 1, "max_seconds must be"),
         (float("inf"), 1 << 30, 1, "max_seconds must be"),
         (1.0, 1 << 20, 1, r"max_memory_bytes must be at least 536870912 \(512 MiB\), got 1048576"),
+        (1e10, 1 << 30, 1, r"max_seconds must be at most 604800 \(a week\), got 1e\+10"),
+        (1.0, 1 << 70, 1, r"max_memory_bytes must be at most 17592186044416 \(16 TiB\), got 1180591620717411303424"),
         (1.0, 1 << 30, 0, "max_rows must be at least 1, got 0"),
     ],
 )
