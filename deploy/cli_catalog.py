@@ -11,19 +11,19 @@ from pathlib import Path
 import click
 import pyarrow as pa
 
-from skymetal.catalogs.catalog import Catalog, open_catalog
+from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.crossmatch import SEPARATION
-from skymetal.catalogs.errors import InputError, printable
+from skymetal.catalogs.errors import printable
 from skymetal.catalogs.export.export import FORMATS, export_rows
 from skymetal.catalogs.export.rows import rows_of_catalog
 from skymetal.catalogs.files import REMEDY
 from skymetal.catalogs.proof import prove_catalog
 from skymetal.catalogs.query.order import MAX_MEMORY_BYTES, MAX_ROWS, MAX_SECONDS
-from skymetal.catalogs.tables import open_table
+from skymetal.catalogs.tables import read_table
 from skymetal.catalogs.votable import field_words
 from skymetal.deploy.console import say, track
 from skymetal.deploy.serving.server import CatalogServer
-from skymetal.deploy.showing import TABLE, Showing, showing_options, with_words
+from skymetal.deploy.showing import TABLE, Showing, showing_options
 
 _MIB = 1 << 20
 
@@ -34,11 +34,11 @@ def catalog() -> None:
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @showing_options
-def info(path: Path, showing: Showing) -> None:
+def info(path: str, showing: Showing) -> None:
     """What is in a catalogue: rows, columns with units and meaning, where it came from."""
-    opened = _open(path, showing)
+    opened = open_catalog(path)
     columns = {
         "column": opened.schema.names,
         "type": [str(field.type) for field in opened.schema],
@@ -57,7 +57,7 @@ def info(path: Path, showing: Showing) -> None:
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.argument("query")
 @click.option("--max-seconds", type=float, default=MAX_SECONDS, show_default=True, help="End a query after so long.")
 @click.option(
@@ -70,7 +70,7 @@ def info(path: Path, showing: Showing) -> None:
 @click.option("--max-rows", type=int, default=MAX_ROWS, show_default=True, help="Rows that a result may have.")
 @showing_options
 def sql(
-    path: Path,
+    path: str,
     query: str,
     max_seconds: float,
     max_memory_mib: int,
@@ -78,38 +78,36 @@ def sql(
     showing: Showing,
 ) -> None:
     """Run one SELECT over the table `catalogue` (duckdb's SQL)."""
-    opened = _open(path, showing)
+    opened = open_catalog(path)
     table = opened.sql(query, max_seconds=max_seconds, max_memory_bytes=max_memory_mib * _MIB, max_rows=max_rows)
-    showing.show(
-        with_words(table, opened.schema), name=opened.name, properties={**opened.properties, "skymetal_query": query}
-    )
+    showing.show(table, name=opened.name, properties={**opened.properties, "skymetal_query": query})
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--ra", required=True, type=float, help="Centre, ICRS degrees.")
 @click.option("--dec", required=True, type=float, help="Centre, ICRS degrees.")
 @click.option("--radius-arcsec", required=True, type=float, help="Radius, arcsec.")
 @showing_options
-def cone(path: Path, ra: float, dec: float, radius_arcsec: float, showing: Showing) -> None:
+def cone(path: str, ra: float, dec: float, radius_arcsec: float, showing: Showing) -> None:
     """Galaxies around a position."""
-    opened = _open(path, showing)
+    opened = open_catalog(path)
     showing.show(opened.cone(ra, dec, radius_arcsec), name=opened.name, properties=opened.properties)
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--ra", required=True, type=float, nargs=2, help="From, to (eastwards), ICRS degrees.")
 @click.option("--dec", required=True, type=float, nargs=2, help="From, to, ICRS degrees.")
 @showing_options
-def box(path: Path, ra: tuple[float, float], dec: tuple[float, float], showing: Showing) -> None:
+def box(path: str, ra: tuple[float, float], dec: tuple[float, float], showing: Showing) -> None:
     """Galaxies between two right ascensions and two declinations. --ra 350 10 is across 0."""
-    opened = _open(path, showing)
+    opened = open_catalog(path)
     showing.show(opened.box(ra, dec), name=opened.name, properties=opened.properties)
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.argument("table", type=click.Path(path_type=Path))
 @click.option("--radius-arcsec", required=True, type=float, help="How far a galaxy may be, arcsec.")
 @click.option("--ra", default="ra", show_default=True, help="Column of the table, ICRS degrees.")
@@ -118,7 +116,7 @@ def box(path: Path, ra: tuple[float, float], dec: tuple[float, float], showing: 
 @click.option("--keep-all", is_flag=True, help="Rows of the table without a galaxy too.")
 @showing_options
 def crossmatch(
-    path: Path,
+    path: str,
     table: Path,
     radius_arcsec: float,
     ra: str,
@@ -128,9 +126,8 @@ def crossmatch(
     showing: Showing,
 ) -> None:
     """The nearest galaxy to each row of a TABLE: CSV, FITS, VOTable or Parquet."""
-    opened = _open(path, showing)
-    mine = open_table(table)
-    rows = pa.concat_tables([mine.schema.empty_table(), *mine.batches()])
+    opened = open_catalog(path)
+    rows = read_table(table)
     matched = opened.crossmatch(rows, radius_arcsec, _split(columns), ra=ra, dec=dec, keep_all=keep_all)
     num_found = matched.num_rows - matched[SEPARATION].null_count
     click.echo(f"{num_found} of {rows.num_rows} rows of {table} have a galaxy within {radius_arcsec:g}″", err=True)
@@ -138,19 +135,19 @@ def crossmatch(
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--rows", "num_rows", default=20, show_default=True, type=int, help="How many galaxies.")
 @click.option("--seed", default=0, show_default=True, type=int, help="Another seed, other galaxies.")
 @showing_options
-def sample(path: Path, num_rows: int, seed: int, showing: Showing) -> None:
+def sample(path: str, num_rows: int, seed: int, showing: Showing) -> None:
     """Galaxies drawn at random; the same for the same seed."""
-    opened = _open(path, showing)
+    opened = open_catalog(path)
     showing.show(opened.sample(num_rows, seed=seed), name=opened.name, properties=opened.properties)
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def verify(path: Path) -> None:
+@click.argument("path")
+def verify(path: str) -> None:
     """Prove a catalogue: every file by its digest, every row in its place. Exit 1 where something is wrong."""
     opened = open_catalog(path)
     num_files = num_wrong = 0
@@ -168,15 +165,14 @@ def verify(path: Path) -> None:
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("path")
+@click.argument("out")
 @click.option("--columns", metavar="A,B", help="Only these columns, in this order.")
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), help="Default: what OUT's suffix says.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT where it is there.")
-def export(path: Path, out: Path, columns: str | None, form: str | None, overwrite: bool) -> None:
+def export(path: str, out: str, columns: str | None, form: str | None, overwrite: bool) -> None:
     """Write a catalogue to one file, OUT, for other programs: FITS, VOTable, CSV, Parquet, or JSON lines."""
     opened = open_catalog(path)
-    _refuse_inside(opened, out)
     rows = rows_of_catalog(opened, _split(columns))
     watched = replace(
         rows,
@@ -189,9 +185,9 @@ def export(path: Path, out: Path, columns: str | None, form: str | None, overwri
 
 
 @catalog.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: any that is free.")
-def serve(path: Path, port: int) -> None:
+def serve(path: str, port: int) -> None:
     """Look around in a browser: a page on this machine, for you alone, until Ctrl-C."""
     with suppress(KeyboardInterrupt), CatalogServer(open_catalog(path), port=port) as server:
         if server.why_none:
@@ -201,18 +197,5 @@ def serve(path: Path, port: int) -> None:
     os._exit(130)  # a thread may be within a library that does not bear the end of Python
 
 
-def _open(path: Path, showing: Showing) -> Catalog:
-    """Open a catalogue whose rows are to be shown, but not in a file within it."""
-    opened = open_catalog(path)
-    _refuse_inside(opened, showing.out)
-    return opened
-
-
 def _split(columns: str | None) -> list[str] | None:
     return None if columns is None else [name.strip() for name in columns.split(",")]
-
-
-def _refuse_inside(opened: Catalog, out: Path | None) -> None:
-    """Refuse a file in the catalogue itself, which nothing changes once it is published."""
-    if out is not None and opened.path in out.expanduser().resolve().parents:
-        raise InputError(f"{out} lies in the catalogue, which never changes; write it elsewhere")

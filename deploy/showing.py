@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -17,11 +16,13 @@ from skymetal.catalogs.export.export import FORMATS, export_rows
 from skymetal.catalogs.export.rows import check_columns, rows_of_table
 from skymetal.catalogs.export.text import write_csv, write_json
 from skymetal.catalogs.flags import decode_flags
+from skymetal.catalogs.votable import field_words
 from skymetal.deploy.console import format_table
 
 MAX_ROWS_SHOWN = 40
 TABLE = "table"
-FLAGS = "flags"
+FLAGS_UCD, FLAGS_START = "meta.code.qual", "bit mask, 0 is clean; "
+"""By these a column of our flags is known, whatever its name; a user's own table may have flags too."""
 _ON_A_TERMINAL = {"csv": write_csv, "json": write_json}
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,7 +32,7 @@ class Showing:
     """Where a table goes, and in which format; None is what the file's suffix says, or a table on the terminal."""
 
     form: str | None
-    out: Path | None
+    out: str | None
     overwrite: bool
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ def showing_options(command: Command) -> Command:
     """Add --format, --out and --overwrite to a command, which is given them as ``showing``."""
 
     @wraps(command)
-    def shown(*, form: str | None, out: Path | None, overwrite: bool, **others: Any) -> Any:
+    def shown(*, form: str | None, out: str | None, overwrite: bool, **others: Any) -> Any:
         return command(**others, showing=Showing(form=form, out=out, overwrite=overwrite))
 
     options = (
@@ -72,7 +73,7 @@ def showing_options(command: Command) -> Command:
             type=click.Choice([TABLE, *FORMATS]),
             help="Default: what FILE's suffix says, or a table on the terminal.",
         ),
-        click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write a file instead."),
+        click.option("--out", metavar="FILE", help="Write a file instead."),
         click.option("--overwrite", is_flag=True, help="Replace FILE where it is there."),
     )
     for option in reversed(options):
@@ -80,38 +81,28 @@ def showing_options(command: Command) -> Command:
     return cast(Command, shown)
 
 
-def with_words(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a query's table with units and meanings where a column has the name and type of the catalogue's."""
-    fields = [
-        schema.field(field.name)
-        if field.name in schema.names and schema.field(field.name).type == field.type
-        else field
-        for field in table.schema
-    ]
-    described = [field.with_nullable(True) for field in fields]
-    return pa.Table.from_arrays(table.columns, schema=pa.schema(described))
-
-
 def _lined_up(table: pa.Table) -> str:
     shown = table.slice(0, MAX_ROWS_SHOWN)
-    columns = [
-        [
-            _flag_names(value) if name == FLAGS and isinstance(value, int) else _cell(value)
-            for value in column.to_pylist()
-        ]
-        for name, column in zip(shown.column_names, shown.columns, strict=True)
-    ]
-    lines = format_table([printable(name) for name in shown.column_names], list(zip(*columns, strict=True)))
+    cells = [map(_writer(field), column.to_pylist()) for field, column in zip(shown.schema, shown.columns, strict=True)]
+    lines = format_table([printable(name) for name in shown.column_names], list(zip(*cells, strict=True)))
     if table.num_rows > MAX_ROWS_SHOWN:
         lines += f"\n… {table.num_rows - MAX_ROWS_SHOWN} more rows; --format csv prints all"
     return lines
 
 
-def _flag_names(value: int) -> str:
-    return str(value) if value < 0 else "|".join(decode_flags(value)) or "clean"
+def _writer(field: pa.Field) -> Callable[[Any], str]:
+    """Return what writes a value of a column: all its numbers with the same precision, our flags by name."""
+    if pa.types.is_float64(field.type):
+        form = ".6f" if field_words(field, "unit") == "deg" else ".10g"
+    else:
+        form = ".6g" if pa.types.is_floating(field.type) else ""
+    is_flags = field_words(field, "ucd") == FLAGS_UCD and field_words(field, "description").startswith(FLAGS_START)
 
+    def write(value: Any) -> str:
+        if value is None:
+            return "–"
+        if is_flags and isinstance(value, int) and value >= 0:
+            return "|".join(decode_flags(value)) or "clean"
+        return format(value, form) if form else printable(str(value))
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.6g}" if isinstance(value, float) and abs(value) < 100 else printable(str(value))
+    return write

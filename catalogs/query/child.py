@@ -15,6 +15,7 @@ import pyarrow.dataset as ds
 from skymetal.catalogs.dataset import open_dataset, without_half_floats
 from skymetal.catalogs.errors import printable
 from skymetal.catalogs.query.order import VIEW, Ending, QueryOrder, read_order
+from skymetal.catalogs.query.plain import with_words
 
 ROWS_A_BATCH = 1 << 16
 MAX_THREADS = 4
@@ -101,13 +102,17 @@ def _answer(order: QueryOrder, answers: BinaryIO) -> None:
             raise Refused(f"a query is one SELECT statement over {VIEW}, got {_describe(statements)}")
         connection.register(VIEW, dataset)
         reader = connection.sql(statements[0]).to_arrow_reader(ROWS_A_BATCH)
-        with pa.ipc.new_stream(answers, reader.schema) as writer:
+        with connection.cursor() as aside:
+            described = with_words(reader.schema, order.schema, order.text, aside)
+        with pa.ipc.new_stream(answers, described) as writer:
             for batch in reader:
-                writer.write_batch(batch)
+                writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=described))
         answers.flush()
 
 
 def _describe(statements: Sequence[duckdb.Statement]) -> str:
+    if [statement.type for statement in statements] == [duckdb.StatementType.MULTI]:
+        return "a PIVOT that takes its columns from the rows: name them, PIVOT … ON x IN (…)"
     kinds = [statement.type.name for statement in statements]
     return ", ".join(kinds[:5]) + (", …" if len(kinds) > 5 else "") if kinds else "nothing"
 

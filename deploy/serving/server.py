@@ -28,7 +28,6 @@ from skymetal.deploy.serving.found import find, take
 from skymetal.deploy.serving.page import make_page, page_policy
 from skymetal.deploy.serving.search import read_search
 from skymetal.deploy.serving.texts import in_texts
-from skymetal.deploy.showing import with_words
 
 HOST = "127.0.0.1"
 SEARCHES_AT_ONCE = 2
@@ -133,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         with tempfile.TemporaryDirectory(dir=self.site.scratch.name) as folder:
             path = Path(folder) / "galaxies"
             with self.site.searches:
-                table = with_words(take(catalog, search), catalog.schema)
+                table = take(catalog, search)
                 properties = {**catalog.properties, "skymetal_search": str(search)}
                 export_rows(rows_of_table(table, name=catalog.name, properties=properties), path, form=form)
                 del table

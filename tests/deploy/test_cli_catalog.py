@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from support.made_catalogue import NUM_ROWS, make_table, publish_table
 
 from skymetal.catalogs.catalog import Catalog, open_catalog
 from skymetal.deploy.cli import main
+from skymetal.deploy.showing import FLAGS_START
 
 TWO = "SELECT object_id, oh_p50, CASE WHEN dec > 0 THEN 33 ELSE 0 END AS flags FROM catalogue ORDER BY ra LIMIT 2"
 
@@ -68,17 +70,44 @@ def test_info_for_a_program_is_a_line_a_column(run_dir: Path, catalog: Catalog) 
     }
 
 
-def test_a_terminal_shows_flags_by_name_and_nulls_as_dashes(run_dir: Path) -> None:
+def test_a_terminal_shows_numbers_of_a_column_alike_and_nulls_as_dashes(run_dir: Path) -> None:
     query = (
-        "SELECT * FROM (VALUES (1, 0, NULL::FLOAT, true), (1237648720716497094, 33, 8.71, false), "
-        "(3, NULL, NULL, NULL)) t(object_id, flags, oh_p50, is_out_of_fold)"
+        "SELECT * FROM (VALUES (1, 123.4567890123::DOUBLE, NULL::FLOAT, true), "
+        "(1237648720716497094, 0.5, 8.71, false), (3, NULL, NULL, NULL)) t(object_id, flags, oh_p50, is_out_of_fold)"
     )
     assert call("sql", run_dir, query).output.splitlines() == [
-        "          object_id  flags           oh_p50  is_out_of_fold",
-        "                  1  clean                –  True",
-        "1237648720716497094  SATURATED|EDGE    8.71  False",
-        "                  3  –                    –  –",
+        "          object_id       flags  oh_p50  is_out_of_fold",
+        "                  1  123.456789       –  True",
+        "1237648720716497094         0.5    8.71  False",
+        "                  3           –       –  –",
     ]
+    lines = call("sql", run_dir, "SELECT ra, oh_p50 FROM catalogue ORDER BY ra").output.splitlines()[1:41]
+    assert all(re.fullmatch(r" *\d+\.\d{6} +\d(\.\d{1,5})?", line) for line in lines)
+
+
+def test_our_flags_are_shown_by_name_and_a_users_own_are_not(run_dir: Path, catalog: Catalog, tmp_path: Path) -> None:
+    assert catalog.schema.field("flags").metadata[b"description"].decode().startswith(FLAGS_START)
+    galaxies = catalog.to_pandas()[["ra", "dec", "flags"]].head(1)
+    galaxies.assign(flags=33).to_csv(tmp_path / "mine.csv", index=False)
+    where = (run_dir, tmp_path / "mine.csv", "--radius-arcsec", 1, "--columns", "flags")
+    header, row = call("crossmatch", *where).stdout.splitlines()
+    assert header.split() == ["ra", "dec", "flags", "flags_skymetal", "separation_arcsec"]
+    assert row.split()[2:4] == ["33", "clean"]
+    query = "SELECT flags, 33 AS flags, flags > 0 AS flags FROM catalogue LIMIT 1"
+    assert call("sql", run_dir, query).stdout.splitlines()[1].split() == ["clean", "33", "False"]
+
+
+def test_a_url_is_refused_as_it_was_given(run_dir: Path) -> None:
+    assert "s3://bucket/run is a URL" in refused("info", "s3://bucket/run")
+    assert "s3://bucket/x.csv is a URL" in refused("export", run_dir, "s3://bucket/x.csv")
+
+
+def test_a_scaled_column_has_no_unit_that_it_does_not_have(run_dir: Path, tmp_path: Path) -> None:
+    query = "SELECT ra / 15 AS ra, dec FROM catalogue"
+    assert call("sql", run_dir, query, "--out", tmp_path / "x.parquet").exit_code == 0
+    schema = pq.read_schema(tmp_path / "x.parquet")
+    assert not schema.field("ra").metadata
+    assert schema.field("dec").metadata[b"unit"] == b"deg"
 
 
 def test_a_terminal_shows_so_many_rows_and_says_how_many_more_there_are(run_dir: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -72,6 +73,9 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(catalog: Catalog, tmp_
         ("x", None, "does not end in"),
         ("x.fits", "fit", "there is no format 'fit'; did you mean 'fits'"),
         (".", "fits", "is a folder; name a file"),
+        ("/proc/x.csv", None, "/proc/x.csv cannot be written: .*; give another place"),
+        ("/dev/null", "csv", "/dev/null is a link, or no regular file; give another name"),
+        (f"{'x' * 250}.csv", None, "cannot be written: File name too long; give another place"),
     ],
 )
 def test_a_format_or_place_that_cannot_be_is_refused(tmp_path: Path, name: str, form: str | None, text: str) -> None:
@@ -123,3 +127,46 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     """Thirty-seven tables more are 90 MB of numbers, and none of them stays."""
     result = subprocess.run([sys.executable, "-c", GROW, str(tmp_path)], capture_output=True, text=True, check=True)
     assert int(result.stdout) < 30
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_regular_file_stays(tmp_path: Path, overwrite: bool) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link.csv").symlink_to("mine")
+    (tmp_path / "dangling.csv").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("link.csv", "dangling.csv", "pipe.csv"):
+        with pytest.raises(InputError, match="is a link, or no regular file; give another name"):
+            export_rows(odd_rows(), tmp_path / name, overwrite=overwrite)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling.csv", "link.csv", "mine", "pipe.csv"]
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (tmp_path / "dangling.csv").readlink() == Path("nowhere")
+    assert (tmp_path / "pipe.csv").is_fifo()
+
+
+def test_a_file_made_meanwhile_stays(tmp_path: Path) -> None:
+    def tables(columns: Sequence[str]) -> Iterator[pa.Table]:
+        (tmp_path / "x.csv").write_text("mine")
+        yield pa.table({"a": [1]})
+
+    rows = Rows(name="x", schema=pa.schema({"a": pa.int64()}), num_rows=1, properties={}, tables=tables)
+    with pytest.raises(InputError, match="is there already"):
+        export_rows(rows, tmp_path / "x.csv")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_no_file_is_written_in_any_catalogue_or_among_its_versions(catalog: Catalog, tmp_path: Path) -> None:
+    (tmp_path / "alias").symlink_to(catalog.path)
+    run = catalog.path.parents[1]
+    places = [run / "catalogue", catalog.path, catalog.path / "new", catalog.path.parent, tmp_path / "alias"]
+    for folder in places:
+        with pytest.raises(InputError, match=r"lies in the catalogue at .*, which never changes; write it elsewhere"):
+            export_rows(odd_rows(), folder / "x.csv")
+    assert list(run.rglob("x.csv")) == []
+    export_rows(odd_rows(), run / "x.csv")
+    (run / "x.csv").unlink()
+
+
+def test_a_url_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"s3://bucket/x\.csv is a URL"):
+        export_rows(odd_rows(), "s3://bucket/x.csv")

@@ -92,6 +92,7 @@ STATEMENTS = {
     "DELETE FROM catalogue": "got DELETE",
     "PREPARE p AS SELECT 1": "got PREPARE",
     "EXECUTE p": "got EXECUTE",
+    "PIVOT catalogue ON flags": r"got a PIVOT that takes its columns from the rows: name them, PIVOT … ON x IN \(…\)",
     "SELECT 1; SELECT 2": "got SELECT, SELECT",
     "SELECT 1; COPY catalogue TO '{out}'": "got SELECT, COPY",
     "SELECT 1;SELECT 1;SELECT 1;SELECT 1;SELECT 1;SELECT 1": "got SELECT, SELECT, SELECT, SELECT, SELECT, …",
