@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 NUM_NAMES_SHOWN = 12
 
@@ -29,6 +29,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def missing_column(where: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for a column that is not there."""
     return InputError(f"{where} has no column {name!r}; {did_you_mean(name, known)}")
+
+
+def find_columns(where: str, names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """Return the columns asked for, where None all. Raises InputError for one that is not there."""
+    for name in names or ():
+        if name not in known:
+            raise missing_column(where, name, known)
+    return list(known if names is None else names)
 
 
 def first_line(error: BaseException) -> str:

@@ -73,7 +73,7 @@ def datatype(field: pa.Field) -> tuple[str, str]:
     """
     is_vector = pa.types.is_fixed_size_list(field.type)
     element = field.type.value_type if is_vector else field.type
-    if element not in DATATYPES or (is_vector and DATATYPES[element] == "unicodeChar"):
+    if element not in DATATYPES or (is_vector and DATATYPES[element] in ("unicodeChar", "boolean")):
         raise InputError(
             f"column {field.name!r} is {field.type}, which VOTable has no type for; leave it out, or write Parquet"
         )

@@ -10,8 +10,8 @@ from astropy.io.fits import Header
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.export.checksum import OnesSum, encode_checksum
-from skymetal.catalogs.export.records import NUMBERS, dtype_of, fill_records
-from skymetal.catalogs.export.rows import Rows, is_text
+from skymetal.catalogs.export.records import NUMBERS, dtype_of, fill_records, without_decimals
+from skymetal.catalogs.export.rows import Rows, is_text, recast
 from skymetal.catalogs.votable import field_words
 
 BLOCK = 2880
@@ -22,8 +22,12 @@ _NULL_LOGICAL = b"\0"
 def write_fits(file: BinaryIO, rows: Rows) -> None:
     """Write the rows to a file at its start; the same rows give the same bytes.
 
-    Raises InputError for a type or a text that FITS cannot hold, naming the column.
+    Raises InputError for a type, a text or a null that FITS cannot hold, naming the column.
     """
+    rows = without_decimals(rows)
+    # All of a byte's numbers may be meant: none is left to stand for a null.
+    nullable_bytes = [field.name for field in rows.schema if field.nullable and field.type == pa.uint8()]
+    rows = recast(rows, dict.fromkeys(nullable_bytes, pa.int16()))
     sizes = rows.text_sizes()
     letters = {field.name: _format(field, sizes.get(field.name, 0)) for field in rows.schema}
     dtype = np.dtype([(field.name, dtype_of(field.type, sizes.get(field.name, 0))) for field in rows.schema])
@@ -35,6 +39,7 @@ def write_fits(file: BinaryIO, rows: Rows) -> None:
     data_sum = OnesSum()
     num_bytes = 0
     for piece in rows.pieces():
+        _check_vectors(piece)
         records = np.empty(piece.num_rows, dtype)
         fill_records(records, piece, encode=_ascii_bytes, null_logical=_NULL_LOGICAL, null_integers=nulls)
         data = records.tobytes()
@@ -109,8 +114,17 @@ def _needs_null_integer(field: pa.Field) -> bool:
 
 def _null_integer(field: pa.Field) -> int:
     """Return the number that stands for a null: the one least likely to be meant."""
-    limits = np.iinfo(NUMBERS[field.type])
-    return int(limits.max if limits.min == 0 else limits.min)
+    return int(np.iinfo(NUMBERS[field.type]).min)
+
+
+def _check_vectors(piece: pa.Table) -> None:
+    for field in piece.schema:
+        is_of_integers = pa.types.is_fixed_size_list(field.type) and pa.types.is_integer(field.type.value_type)
+        if is_of_integers and piece[field.name].null_count:
+            raise InputError(
+                f"column {field.name!r} has a null among vectors of integers, which a FITS table cannot hold; "
+                "leave it out, or write Parquet"
+            )
 
 
 def _ascii_bytes(text: str) -> bytes:

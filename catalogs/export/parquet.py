@@ -22,8 +22,11 @@ from skymetal.catalogs.votable import (
 def write_parquet(file: BinaryIO, rows: Rows) -> None:
     """Write the rows as they are; the same rows give the same bytes.
 
-    Columns of a type that VOTable has no word for are written too; then the footer has no VOTable.
+    Columns of a type that VOTable has no word for are written too; then the footer has no VOTable. Raises InputError
+    for a type that Parquet cannot hold, naming the column.
     """
+    for field in rows.schema:
+        _check_type(field)
     footer = dict(rows.properties)
     try:
         header = votable_header(rows.schema, name=rows.name, info=rows.properties)
@@ -35,6 +38,15 @@ def write_parquet(file: BinaryIO, rows: Rows) -> None:
     with pq.ParquetWriter(file, schema, **PARQUET_OPTIONS) as writer:
         for group in _groups(rows):
             writer.write_table(group.cast(schema), row_group_size=group.num_rows)
+
+
+def _check_type(field: pa.Field) -> None:
+    try:
+        pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+    except pa.ArrowNotImplementedError:
+        raise InputError(
+            f"column {field.name!r} is {field.type}, which Parquet cannot hold; leave it out, or write CSV"
+        ) from None
 
 
 def _groups(rows: Rows) -> Iterator[pa.Table]:

@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.export.rows import Rows, recast
+
 NUMBERS = {
     pa.uint8(): "u1",
     pa.int8(): ">i2",
@@ -32,6 +35,23 @@ def dtype_of(kind: pa.DataType, text_bytes: int) -> np.dtype[Any]:
     return np.dtype(NUMBERS.get(kind, f"S{text_bytes}"))
 
 
+def without_decimals(rows: Rows) -> Rows:
+    """Return the rows with decimals, such as duckdb's sums, as int64 where they are whole and fit, else as float64."""
+    names = [field.name for field in rows.schema if pa.types.is_decimal(field.type)]
+    return recast(rows, {name: pa.int64() if _fits_int64(rows, name) else pa.float64() for name in names})
+
+
+def _fits_int64(rows: Rows, name: str) -> bool:
+    if rows.schema.field(name).type.scale != 0:
+        return False
+    try:
+        for piece in rows.pieces([name]):
+            piece[name].cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
 def fill_records(
     records: NDArray[Any],
     table: pa.Table,
@@ -43,7 +63,7 @@ def fill_records(
     """Copy a table's columns into the records' fields of the same names.
 
     A null is NaN among floats, ``null_logical`` among logicals, no bytes among texts, and a column's own of
-    ``null_integers`` among integers.
+    ``null_integers`` among integers. Raises InputError where a number would be taken for a null, or a null for one.
     """
     for name in table.column_names:
         column = table[name].combine_chunks()
@@ -51,18 +71,28 @@ def fill_records(
             letters = np.where(_numpy(pc.fill_null(column, False)), ord("T"), ord("F"))
             records[name] = np.where(_numpy(pc.is_null(column)), null_logical[0], letters)
         elif pa.types.is_fixed_size_list(column.type):
-            records[name] = _vectors(column)
+            records[name] = _vectors(name, column)
         elif pa.types.is_integer(column.type):
             records[name] = _numpy(pc.fill_null(column, 0))
-            records[name][_numpy(pc.is_null(column))] = null_integers.get(name, 0)
+            null = null_integers.get(name)
+            if null is not None and (records[name] == null).any():
+                raise InputError(
+                    f"column {name!r} holds {null}, which would stand for a null; leave it out, or write Parquet"
+                )
+            records[name][_numpy(pc.is_null(column))] = null or 0
         elif pa.types.is_floating(column.type):
             records[name] = _numpy(column)
         else:
             records[name] = [b"" if text is None else encode(text) for text in column.to_pylist()]
 
 
-def _vectors(column: pa.FixedSizeListArray) -> NDArray[Any]:
-    values = _numpy(column.flatten())  # without those of null vectors
+def _vectors(name: str, column: pa.FixedSizeListArray) -> NDArray[Any]:
+    flat = column.flatten()  # without those of null vectors
+    if flat.null_count and not pa.types.is_floating(flat.type):
+        raise InputError(
+            f"column {name!r} has nulls in its vectors, for which there is no number; leave it out, or write Parquet"
+        )
+    values = _numpy(flat)
     values_NK = np.full((len(column), column.type.list_size), np.nan if values.dtype.kind == "f" else 0, values.dtype)
     values_NK[_numpy(pc.is_valid(column))] = values.reshape(-1, column.type.list_size)
     return values_NK

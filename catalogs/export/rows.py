@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from skymetal.catalogs.catalog import Catalog
-from skymetal.catalogs.errors import InputError, missing_column
+from skymetal.catalogs.errors import InputError, find_columns
 
 MAX_ROWS_A_PIECE = 1 << 16
 CELLS_A_PIECE = 1 << 21
@@ -56,10 +56,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 def rows_of_catalog(catalog: Catalog, columns: Sequence[str] | None = None) -> Rows:
     """Return a catalogue's rows; ``columns`` in the order asked for. Raises InputError for what is not there."""
-    names = list(catalog.schema.names if columns is None else columns)
-    for name in names:
-        if name not in catalog.schema.names:
-            raise missing_column(str(catalog.path), name, catalog.schema.names)
+    names = find_columns(str(catalog.path), columns, catalog.schema.names)
     return Rows(
         name=catalog.name,
         schema=pa.schema([catalog.schema.field(name) for name in names]),
@@ -78,6 +75,19 @@ def rows_of_table(table: pa.Table, *, name: str, properties: Mapping[str, str] |
         properties=properties or {},
         tables=lambda columns: [table.select(list(columns))],
     )
+
+
+def recast(rows: Rows, kinds: Mapping[str, pa.DataType]) -> Rows:
+    """Return the rows with some columns cast to other types, piece by piece."""
+    if not kinds:
+        return rows
+    schema = pa.schema([field.with_type(kinds.get(field.name, field.type)) for field in rows.schema])
+
+    def tables(columns: Sequence[str]) -> Iterator[pa.Table]:
+        wanted = pa.schema([schema.field(name) for name in columns])
+        return (table.cast(wanted) for table in rows.tables(columns))
+
+    return replace(rows, schema=schema, tables=tables)
 
 
 def check_columns(rows: Rows) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -15,12 +16,18 @@ from skymetal.catalogs.export.rows import Rows, is_text
 
 
 def write_csv(file: BinaryIO, rows: Rows) -> None:
-    """Write a header line and a line a row; a null is an empty field, a list the text that JSON would have."""
+    """Write a header line and a line a row; a null is an empty field, a list the text that JSON would have.
+
+    Where there is one column a null is NaN or an empty text, since readers pass over a blank line.
+    """
+    names = rows.schema.names
     header = pa.table({field.name: pa.array([], _csv_type(field.type)) for field in rows.schema})
-    with pacsv.CSVWriter(file, header.schema) as writer:
-        for piece in rows.pieces():
-            columns = [_csv_column(column) for column in piece.columns]
-            writer.write_table(pa.Table.from_arrays(columns, schema=header.schema))
+    pacsv.write_csv(header, file)
+    for piece in rows.pieces():
+        columns = [_csv_column(column) for column in piece.columns]
+        if len(columns) == 1:
+            columns = [_never_blank(columns[0])]
+        pacsv.write_csv(pa.table(columns, names=names), file, pacsv.WriteOptions(include_header=False))
 
 
 def write_json(file: BinaryIO, rows: Rows) -> None:
@@ -58,6 +65,14 @@ def _csv_column(column: pa.ChunkedArray) -> pa.Array:
     return pc.if_else(pc.is_valid(column), cells, None)
 
 
+def _never_blank(column: pa.Array) -> pa.Array:
+    if column.null_count == 0:
+        return column
+    if pa.types.is_floating(column.type):
+        return pc.fill_null(column, math.nan)
+    return pc.fill_null(column.cast(pa.string()), "")
+
+
 def _json_cells(column: pa.Array) -> pa.Array:
     """Return what JSON writes for each value."""
     kind = column.type
@@ -65,7 +80,7 @@ def _json_cells(column: pa.Array) -> pa.Array:
         column, kind = column.cast(pa.float32()), pa.float32()
     if pa.types.is_floating(kind):
         return pc.if_else(pc.fill_null(pc.is_finite(column), False), column.cast(pa.string()), "null")
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind):
         return pc.fill_null(column.cast(pa.string()), "null")
     if pa.types.is_fixed_size_list(kind):
         column, kind = column.cast(pa.list_(kind.value_type)), pa.list_(kind.value_type)
@@ -83,4 +98,6 @@ def _finite(value: Any) -> Any:
         return {str(key): _finite(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_finite(inner) for inner in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

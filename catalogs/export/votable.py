@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from skymetal.catalogs.export.records import dtype_of, fill_records
+from skymetal.catalogs.export.records import dtype_of, fill_records, without_decimals
 from skymetal.catalogs.export.rows import Rows
 from skymetal.catalogs.votable import votable_around
 
@@ -26,6 +26,7 @@ def write_votable(file: BinaryIO, rows: Rows) -> None:
 
     Raises InputError for a type that VOTable has no word for, naming the column.
     """
+    rows = without_decimals(rows)
     sizes = rows.text_sizes()
     before, after = votable_around(
         rows.schema, name=rows.name, info=rows.properties, num_rows=rows.num_rows, text_sizes=sizes

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from skymetal.catalogs.errors import did_you_mean, missing_column, printable
+import pytest
+
+from skymetal.catalogs.errors import InputError, did_you_mean, find_columns, missing_column, printable
 
 
 def test_a_missing_column_is_named_with_the_nearest_one() -> None:
@@ -15,3 +17,10 @@ def test_without_a_near_name_the_known_ones_are_listed_up_to_a_dozen() -> None:
 
 def test_control_characters_are_spelt_out() -> None:
     assert printable("a\nb\x1b[31mc é") == "a\\nb\\x1b[31mc é"
+
+
+def test_the_columns_asked_for_are_found_or_named() -> None:
+    assert find_columns("here", None, ["a", "b"]) == ["a", "b"]
+    assert find_columns("here", ("b",), ["a", "b"]) == ["b"]
+    with pytest.raises(InputError, match="here has no column 'aa'; did you mean 'a'"):
+        find_columns("here", ["b", "aa"], ["a", "b"])

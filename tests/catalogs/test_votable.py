@@ -70,7 +70,10 @@ def test_astropy_reads_a_parquet_file_that_carries_it_with_units_and_description
     assert table["oh_p50"].description.startswith("predicted gas-phase 12+log(O/H)")
 
 
-@pytest.mark.parametrize("kind", [pa.list_(pa.int32()), pa.timestamp("us"), pa.uint64(), pa.list_(pa.string(), 2)])
+@pytest.mark.parametrize(
+    "kind",
+    [pa.list_(pa.int32()), pa.timestamp("us"), pa.uint64(), pa.list_(pa.string(), 2), pa.list_(pa.bool_(), 2)],
+)
 def test_a_type_without_a_votable_word_is_named(kind: pa.DataType) -> None:
     with pytest.raises(InputError, match=r"column 'odd' is .*leave it out"):
         votable_header(pa.schema([pa.field("odd", kind)]), name="tiny")

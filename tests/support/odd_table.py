@@ -37,7 +37,7 @@ COLUMNS = {
     "oh_p50": [8.1, None, math.inf, 1e-7],
     "short": [-32767, None, 32767, 0],
     "byte": [-128, None, 127, 0],
-    "unsigned": [0, None, 254, 1],
+    "unsigned": [0, None, 255, 1],
     "flags": [33, None, 2**31 - 1, 0],
     "big": [2**53 + 1, None, -1, 0],
     "is_it": [True, None, False, True],

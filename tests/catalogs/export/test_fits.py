@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -75,9 +76,27 @@ def test_a_table_without_rows_is_a_table() -> None:
         (pa.array([[1], [2, 3]]), "column 'odd' is list<.*>, which a FITS table cannot hold"),
         (pa.array([1, 2], pa.timestamp("us")), "column 'odd' is timestamp"),
         (pa.array([1, 2], pa.uint64()), "column 'odd' is uint64"),
+        (pa.array([[1, 2], None], pa.list_(pa.int32(), 2)), "column 'odd' has a null among vectors of integers"),
+        (pa.array([[1, None]], pa.list_(pa.int32(), 2)), "column 'odd' has nulls in its vectors"),
+        (pa.array([[True]], pa.list_(pa.bool_(), 1)), "column 'odd' is fixed_size_list<.*bool"),
+        (pa.array([-(2**31), None], pa.int32()), "column 'odd' holds -2147483648, which would stand for a null"),
         (pa.array(["a", "é"]), "ASCII texts only, and one is 'é'"),
     ],
 )
 def test_what_fits_cannot_hold_is_named(column: pa.Array, text: str) -> None:
     with pytest.raises(InputError, match=text):
         written(rows_of_table(pa.table({"odd": column}), name="odd"))
+
+
+def test_decimals_are_integers_where_they_are_whole_and_fit_and_else_floats() -> None:
+    columns = {
+        "sum": pa.array([Decimal(2**62), None], pa.decimal128(38, 0)),
+        "huge": pa.array([Decimal(2**64), None], pa.decimal128(38, 0)),
+        "half": pa.array([Decimal("1.5"), Decimal("2.0")], pa.decimal128(3, 1)),
+    }
+    with fits.open(io.BytesIO(written(rows_of_table(pa.table(columns), name="sums")))) as hdus:
+        assert [hdus[1].header[f"TFORM{number}"] for number in (1, 2, 3)] == ["K", "D", "D"]
+        read = Table.read(hdus[1])
+    assert np.ma.asarray(read["sum"]).tolist() == [2**62, None]
+    assert read["huge"][0] == 2.0**64
+    assert read["half"].tolist() == [1.5, 2.0]

@@ -4,10 +4,12 @@ import io
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from astropy.table import Table
 from support.made_catalogue import NUM_ROWS, make_table
 from support.odd_table import odd_rows, odd_table
 
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.export.parquet import write_parquet
 from skymetal.catalogs.export.rows import MAX_ROWS_A_PIECE, Rows, rows_of_table
 
@@ -49,3 +51,9 @@ def test_a_type_that_votable_has_no_word_for_is_written_without_a_votable() -> N
     back = pq.read_table(written(rows_of_table(table, name="t")))
     assert back.equals(table)
     assert not back.schema.metadata
+
+
+def test_a_type_that_parquet_cannot_hold_is_named() -> None:
+    table = pa.table({"age": pa.array([None], pa.month_day_nano_interval())})
+    with pytest.raises(InputError, match="column 'age' is month_day_nano_interval, which Parquet cannot hold"):
+        written(rows_of_table(table, name="t"))

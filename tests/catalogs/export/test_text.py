@@ -3,9 +3,12 @@ from __future__ import annotations
 import io
 import json
 import math
+from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pytest
 from support.odd_table import odd_rows, odd_table
 
 from skymetal.catalogs.export.rows import rows_of_table
@@ -31,7 +34,7 @@ def test_csv_has_every_number_exactly_and_nulls_as_empty_fields() -> None:
         '"object_id","ra","oh_p50","short","byte","unsigned","flags","big","is_it","half","text","embedding"',
         '-9223372036854775807,0.1,8.1,-32767,-128,0,33,9007199254740993,true,0.5,"one","[0.5, 1.5, 2.5]"',
         "0,359.99999999999994,,,,,,,,,,",
-        '9223372036854775807,,inf,32767,127,254,2147483647,-1,false,65504,"","[0, -1, 1]"',
+        '9223372036854775807,,inf,32767,127,255,2147483647,-1,false,65504,"","[0, -1, 1]"',
         '1237648720716497094,nan,1e-7,0,0,1,0,0,true,-0,"a,b ""c"" <&>","[1, 2, 3]"',
     ]
 
@@ -84,3 +87,28 @@ def test_what_a_query_may_give_is_written_too() -> None:
 def test_a_table_without_rows_has_its_header_alone() -> None:
     assert csv_of(odd_table().select(["ra", "text"]).slice(0, 0)) == '"ra","text"\n'
     assert json_of(odd_table().slice(0, 0)) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        (pa.float32(), ["8.5", "nan", "1"]),
+        (pa.int64(), ['"8"', '""', '"1"']),
+        (pa.string(), ['"a"', '""', '"b"']),
+    ],
+)
+def test_a_null_in_the_only_column_is_no_blank_line(kind: pa.DataType, lines: list[str]) -> None:
+    values = {pa.float32(): [8.5, None, 1.0], pa.int64(): [8, None, 1], pa.string(): ["a", None, "b"]}[kind]
+    text = csv_of(pa.table({"x": pa.array(values, kind)}))
+    assert text.splitlines() == ['"x"', *lines]
+    frame = pd.read_csv(io.StringIO(text))
+    assert [None if value != value else value for value in frame["x"].tolist()] == values
+
+
+def test_decimals_are_numbers() -> None:
+    column = pa.array([Decimal("12345678901234567890123"), None, Decimal(-1)], pa.decimal128(38, 0))
+    pairs = pa.array([{"x": Decimal("1.5")}, None, {"x": Decimal("2.0")}], pa.struct({"x": pa.decimal128(3, 1)}))
+    rows = json_of(pa.table({"sum": column, "half": pa.array([Decimal("0.5")] * 3), "pair": pairs}))
+    assert [row["sum"] for row in rows] == [12345678901234567890123, None, -1]
+    assert rows[0]["half"] == 0.5
+    assert [row["pair"] for row in rows] == [{"x": 1.5}, None, {"x": 2}]

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import io
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from astropy.io import votable
 from astropy.table import Table
 from support.made_catalogue import NUM_ROWS, make_table
 from support.odd_table import odd_rows, odd_table
 
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.export.rows import Rows, rows_of_table
 from skymetal.catalogs.export.votable import write_votable
 
@@ -57,3 +60,11 @@ def test_texts_of_any_script_and_many_lines_of_base64_come_back() -> None:
 
 def test_a_table_without_rows_is_a_table() -> None:
     assert len(read(rows_of_table(odd_table().slice(0, 0), name="none"))) == 0
+
+
+def test_decimals_are_numbers_and_a_vector_of_logicals_is_named() -> None:
+    sums = pa.array([Decimal(2**62), None], pa.decimal128(38, 0))
+    assert np.ma.asarray(read(rows_of_table(pa.table({"sum": sums}), name="sums"))["sum"]).tolist() == [2**62, None]
+    odd = pa.table({"odd": pa.array([[True]], pa.list_(pa.bool_(), 1))})
+    with pytest.raises(InputError, match=r"column 'odd' is fixed_size_list<.*bool.*, which VOTable has no type for"):
+        read(rows_of_table(odd, name="odd"))
