@@ -96,12 +96,13 @@ def _writer(field: pa.Field) -> Callable[[Any], str]:
         form = ".6f" if field_words(field, "unit") == "deg" else ".10g"
     else:
         form = ".6g" if pa.types.is_floating(field.type) else ""
-    is_flags = field_words(field, "ucd") == FLAGS_UCD and field_words(field, "description").startswith(FLAGS_START)
+    is_ours = field_words(field, "ucd") == FLAGS_UCD and field_words(field, "description").startswith(FLAGS_START)
+    is_flags = is_ours and pa.types.is_integer(field.type)
 
     def write(value: Any) -> str:
         if value is None:
             return "–"
-        if is_flags and isinstance(value, int) and value >= 0:
+        if is_flags and value >= 0:
             return "|".join(decode_flags(value)) or "clean"
         return format(value, form) if form else printable(str(value))
 
