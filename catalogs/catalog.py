@@ -24,7 +24,7 @@ from skymetal.catalogs.contents import (
 )
 from skymetal.catalogs.crossmatch import Match, match_table
 from skymetal.catalogs.dataset import open_dataset, without_half_floats
-from skymetal.catalogs.errors import InputError, first_line, missing_column
+from skymetal.catalogs.errors import InputError, find_columns, first_line
 from skymetal.catalogs.files import REMEDY, DataFiles, list_files
 from skymetal.catalogs.query.client import run_query
 from skymetal.catalogs.query.order import MAX_MEMORY_BYTES, MAX_ROWS, MAX_SECONDS, QueryLimits
@@ -174,13 +174,7 @@ class Catalog:
         return self._files.read_ranges(ranges, [*names, *(each for each in ("ra", "dec") if each not in names)]), names
 
     def _names(self, columns: Sequence[str] | None) -> list[str]:
-        names = list(self.schema.names if columns is None else columns)
-        for name in names:
-            if name not in self.schema.names:
-                raise missing_column(str(self.path), name, self.schema.names)
-            if names.count(name) > 1:
-                raise InputError(f"column {name!r} is asked for twice; name it once")
-        return names
+        return find_columns(str(self.path), columns, self.schema.names)
 
     def _need_sky(self, what: str) -> None:
         if not self.has_sky:

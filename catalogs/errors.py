@@ -32,11 +32,15 @@ def missing_column(where: str, name: str, known: Iterable[str]) -> InputError:
 
 
 def find_columns(where: str, names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """Return the columns asked for, where None all. Raises InputError for one that is not there."""
-    for name in names or ():
+    """Return the columns asked for, where None all. Raises InputError for one that is not there, or named twice."""
+    if names is None:
+        return list(known)
+    for name in names:
         if name not in known:
             raise missing_column(where, name, known)
-    return list(known if names is None else names)
+        if list(names).count(name) > 1:
+            raise InputError(f"column {name!r} is asked for twice; name it once")
+    return list(names)
 
 
 def first_line(error: BaseException) -> str:
