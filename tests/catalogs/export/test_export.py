@@ -48,7 +48,7 @@ def test_columns_come_in_the_order_asked_for(catalog: Catalog, tmp_path: Path) -
     [
         (["oh_p5"], "no column 'oh_p5'; did you mean 'oh_p50'"),
         ([], "no column is asked for"),
-        (["ra", "ra"], "column 'ra' is there twice; give each its own name"),
+        (["ra", "ra"], "column 'ra' is asked for twice; name it once"),
     ],
 )
 def test_columns_that_cannot_be_are_refused(catalog: Catalog, tmp_path: Path, columns: list[str], text: str) -> None:
