@@ -63,7 +63,7 @@ def measure(folder: Path, sizes: list[int]) -> dict[str, Any]:
         store, targets = make_survey(folder / str(number), number, num_workers)
         # Its own cluster each: what a scheduler remembers of the pass before is not this one's.
         with LazyCluster(settings, scratch=folder / "scratch") as cluster:
-            warm_up(cluster, store, targets, folder / "warm")
+            warm_up(cluster, store, targets, folder / f"{number}-warm")
             passes[number] = run_pass(cluster, store, targets, folder / f"{number}-parts")
         shutil.rmtree(folder / str(number))
         shutil.rmtree(folder / f"{number}-parts")
@@ -136,7 +136,6 @@ def warm_up(cluster: LazyCluster, store: CutoutStore, targets: TargetList, parts
     for _ in range(min(4, store.num_blocks)):
         next(scored)
     list(scored) if store.num_blocks <= 8 else scored.close()
-    shutil.rmtree(parts)
 
 
 def run_pass(cluster: LazyCluster, store: CutoutStore, targets: TargetList, parts: Path) -> dict[str, float]:
