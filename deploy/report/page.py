@@ -19,6 +19,7 @@ from skymetal.deploy.report.sections.sky import sky
 from skymetal.deploy.report.sections.trends import relation, trends
 from skymetal.deploy.report.summary import CatalogueSummary
 
+PALETTE = Path(__file__).parents[1] / "palette.css"
 ASSETS = Path(__file__).with_name("assets")
 CONTENTS = {
     "gallery": "Gallery",
@@ -37,7 +38,10 @@ CONTENTS = {
 
 def render_page(facts: RunFacts, summary: CatalogueSummary) -> bytes:
     """Return the whole page; the same facts and summary give the same bytes."""
-    style, script = ((ASSETS / name).read_text(encoding="utf-8") for name in ("style.css", "page.js"))
+    palette, style, script = (
+        path.read_text(encoding="utf-8") for path in (PALETTE, ASSETS / "style.css", ASSETS / "page.js")
+    )
+    style = palette + style
     body = element(
         "body",
         _header(facts, summary),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from skymetal.deploy.pictures import to_png
 
 MAX_SIDE = 128
 """Larger pictures are made smaller: a page holds forty of them."""
@@ -16,22 +15,4 @@ MAX_SIDE = 128
 
 def to_data_uri(pixels_HWC: NDArray[Any]) -> str:
     """Return a cutout as a PNG in a data URI; the same pixels give the same text."""
-    image = Image.fromarray(_as_rgb(pixels_HWC))
-    if max(image.size) > MAX_SIDE:
-        image = image.resize((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _as_rgb(pixels_HWC: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return three bands as they are, any other number as the grey of their mean; flux is stretched to be seen."""
-    if pixels_HWC.dtype != np.uint8:
-        flux_HWC = np.nan_to_num(pixels_HWC.astype(np.float64))
-        low, high = np.quantile(flux_HWC, [0.5, 0.998])
-        light_HWC = np.arcsinh(10 * np.clip((flux_HWC - low) / max(high - low, 1e-30), 0, 1)) / np.arcsinh(10)
-        pixels_HWC = np.rint(255 * light_HWC).astype(np.uint8)
-    if pixels_HWC.shape[2] == 3:
-        return np.ascontiguousarray(pixels_HWC)
-    grey_HW1 = np.rint(pixels_HWC.mean(axis=2, keepdims=True)).astype(np.uint8)
-    return np.repeat(grey_HW1, 3, axis=2)
+    return f"data:image/png;base64,{base64.b64encode(to_png(pixels_HWC, max_side=MAX_SIDE)).decode()}"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from skymetal.catalogs.catalog import Catalog
 from skymetal.catalogs.contents import VERSIONS
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.targets import TargetList
+from skymetal.deploy.pictures import to_png
 from skymetal.deploy.run_directory import TARGETS
 from skymetal.engine.lookup import read_cutouts_at
 from skymetal.engine.store import STORE, CutoutStore, open_store
@@ -70,17 +68,3 @@ def open_cutouts(catalog: Catalog) -> Cutouts:
     if catalog.path.parent.name != VERSIONS or not (run_dir / TARGETS).is_file():
         raise InputError("this catalogue is not in a run directory")
     return Cutouts(store=open_store(run_dir / STORE), targets=TargetList(run_dir / TARGETS))
-
-
-def to_png(pixels_HWC: NDArray[Any]) -> bytes:
-    """Return a picture of a cutout: three bands as they are, any other number as grey; flux stretched to be seen."""
-    if pixels_HWC.dtype != np.uint8:
-        flux_HWC = np.nan_to_num(pixels_HWC.astype(np.float64))
-        low, high = np.quantile(flux_HWC, [0.5, 0.998])
-        light_HWC = np.arcsinh(10 * np.clip((flux_HWC - low) / max(high - low, 1e-30), 0, 1)) / np.arcsinh(10)
-        pixels_HWC = np.rint(255 * light_HWC).astype(np.uint8)
-    if pixels_HWC.shape[2] != 3:
-        pixels_HWC = np.rint(pixels_HWC.mean(axis=2, keepdims=True)).astype(np.uint8).repeat(3, axis=2)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels_HWC)).save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -15,6 +15,8 @@ from skymetal.catalogs.votable import field_words
 from skymetal.deploy.serving.cutouts import Cutouts
 
 PAGE = Path(__file__).with_name("page.html")
+PALETTE = Path(__file__).parents[1] / "palette.css"
+"""The colours, light and dark, that the report has too."""
 _PLACE = "__CATALOGUE__"
 
 
@@ -50,7 +52,7 @@ def page_policy() -> str:
 
 @cache
 def _template() -> str:
-    return PAGE.read_text(encoding="utf-8")
+    return PAGE.read_text(encoding="utf-8").replace("__PALETTE__", PALETTE.read_text(encoding="utf-8"))
 
 
 def _as_json(content: Any) -> str:

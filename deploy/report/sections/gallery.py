@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from skymetal.catalogs.flags import Flag
+from skymetal.catalogs.flags import decode_flags
 from skymetal.deploy.report.joined import ROW
 from skymetal.deploy.report.markup import Markup, element, joined
 from skymetal.deploy.report.pictures import to_data_uri
@@ -49,7 +49,7 @@ def gallery(summary: CatalogueSummary, store: CutoutStore | None) -> Markup:
 
 def flag_names(bits: int) -> str:
     """Return the names of the flags that are set."""
-    return " ".join(str(flag.name) for flag in Flag if bits & flag)
+    return " ".join(decode_flags(bits))
 
 
 def _strip(rows: pa.Table, store: CutoutStore, *, title: str, why: str, kind: str) -> Markup:

@@ -13,7 +13,8 @@ from support.served_run import QUARANTINED, make_run, pixels_of
 
 from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.errors import InputError
-from skymetal.deploy.serving.cutouts import Cutouts, open_cutouts, to_png
+from skymetal.deploy.pictures import to_png
+from skymetal.deploy.serving.cutouts import Cutouts, open_cutouts
 
 
 @pytest.fixture(scope="module")
