@@ -8,7 +8,7 @@ from skymetal.catalogs.parts import RECEIPTS
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.cluster import has_gpus
 from skymetal.deploy.run import Run
-from skymetal.engine.predict import PredictorRef
+from skymetal.engine.predict import HALF_PRECISION, PredictorRef
 from skymetal.train.card import EnsembleCard
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.runtimes.mnn_runtime import mnn_is_installed
@@ -26,8 +26,8 @@ def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
     runtime = settings.runtime
     if runtime == "auto":
         runtime = began.get("runtime") or ("mnn" if mnn_is_installed() and not on_gpus else "torch")
-    if runtime == "torch-bf16" and not on_gpus:
-        raise InputError("[score] runtime = 'torch-bf16' is for GPUs, and none is here: a CPU takes ten times as long")
+    if runtime in HALF_PRECISION and not on_gpus:
+        raise InputError(f"[score] runtime = {runtime!r} is for GPUs, and none is here; set runtime = 'auto'")
     fitting = BATCH_SIZES["mnn" if runtime == "mnn" else "cuda" if on_gpus else "torch"]
     return PredictorRef(
         load=load_ensemble,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load
+from torch import Tensor
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, digest, open_folder
@@ -20,13 +21,15 @@ from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describ
 from skymetal.train.features import FeatureSpace
 from skymetal.train.member import Member, MemberFile, fold_batch_norm, predict_views
 from skymetal.train.network.network import NUM_FEATURES, MetallicityNet
+from skymetal.train.runtimes.half_runtime import HalfRuntime
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.runtime import StartRuntime, choose_device
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
 _RUNTIMES: dict[str, StartRuntime] = {
     "torch": TorchRuntime,
-    "torch-bf16": partial(TorchRuntime, precision="bf16"),
+    "torch-fp16": partial(HalfRuntime, dtype=torch.float16),
+    "torch-bf16": partial(HalfRuntime, dtype=torch.bfloat16),
     "mnn": MnnRuntime,
 }
 
@@ -77,8 +80,8 @@ class Ensemble:
         oh_NMV = np.full((*wanted_NM.shape, self.num_views), np.nan, dtype=np.float32)
         ood_NM = np.full(wanted_NM.shape, np.nan, dtype=np.float32)
         embedding_NF = np.zeros((len(images_NHWC), NUM_FEATURES), np.float16) if self.embeddings else None
+        on_device = _upload(images_NHWC, self.device)
         with self.lock:
-            on_device = torch.from_numpy(np.ascontiguousarray(images_NHWC)).to(self.device)
             for m, (member, space) in enumerate(zip(self.members, self.spaces, strict=True)):
                 embeds = embedding_NF is not None and m == 0  # of every galaxy: an embedding is no prediction
                 rows = np.flatnonzero(wanted_NM[:, m] | embeds)
@@ -131,6 +134,18 @@ def load_ensemble(
         batch_size=batch_size,
         embeddings=embeddings,
     )
+
+
+def _upload(images_NHWC: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Return the images on the device; a GPU may meanwhile be at work for another thread."""
+    images = torch.from_numpy(np.ascontiguousarray(images_NHWC))
+    if device.type != "cuda":
+        return images
+    stream = torch.cuda.Stream(device)
+    with torch.cuda.stream(stream):
+        on_device = images.to(device)
+    stream.synchronize()
+    return on_device
 
 
 def _load_member(

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from skymetal.engine.pixels import IMAGENET, Normalisation
 from skymetal.train.batches import Pixels
 from skymetal.train.data import TrainingSet, measure_normalisation
 from skymetal.train.folds import stream_seed
-from skymetal.train.loss import batch_loss
 from skymetal.train.member import Member, MemberPredictions, fold_batch_norm, predict_views
 from skymetal.train.network.augment import augment, draw
 from skymetal.train.network.dropout import draw_dropout
@@ -39,6 +38,7 @@ from skymetal.train.state import (
     training_format,
     write_checkpoint,
 )
+from skymetal.train.step import Stepper, own_stream
 
 PREDICT_BATCH_SIZE = 64
 CHECKPOINT_SECONDS = 30.0
@@ -106,14 +106,15 @@ def train_member(plan: TrainPlan, fold: int, task: FoldData, watch: Watch, gang:
     begins = torch.tensor([float(len(state.history))], device=device)
     if gang.sum(begins).item() != gang.size * len(state.history):
         raise RuntimeError("the ranks of the gang found different checkpoints; another gang is at work on this fold")
-    written, parallel = time.monotonic(), dict[str, nn.Module]()
+    written, steppers = time.monotonic(), dict[str, Stepper]()
     # cuDNN's fastest kernels add in no fixed order; the deterministic ones keep a resumed fold exact.
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True)
+    with deterministic, own_stream(device):
         for epoch in range(len(state.history) + 1, num_epochs + 1):
             begun = time.perf_counter()
             generator = torch.Generator().manual_seed(stream_seed(plan.seed, fold, epoch))
             with synced_batch_norm(state.network, gang):
-                train_rmse = _train_epoch(plan, state, task, generator, parallel, watch, gang)
+                train_rmse = _train_epoch(plan, state, task, generator, steppers, watch, gang)
             held_out_rmse = _held_out_rmse(plan, state, task, watch, gang)
             state.history.append((train_rmse, held_out_rmse))
             if gang.rank == 0:
@@ -139,11 +140,11 @@ def _train_epoch(
     state: TrainState,
     task: FoldData,
     generator: torch.Generator,
-    parallel: dict[str, nn.Module],
+    steppers: dict[str, Stepper],
     watch: Watch,
     gang: Gang,
 ) -> float:
-    """Go once through the galaxies; parallel keeps the network as the gang runs it, by the part that it trains."""
+    """Go once through the galaxies; steppers keeps the one in use, by the part of the network that it trains."""
     device, recipe, num_train = choose_device(), plan.recipe, len(task.train_rows)
     # Nearly equal batches, so that none is too small for batch norm and no galaxy is left out.
     num_batches = -(-num_train // recipe.batch_size)
@@ -157,9 +158,9 @@ def _train_epoch(
         apply_settings(state, settings)
         if step == len(state.history) * num_batches or settings.starts_phase:
             state.network.train_part(settings.trains)
-        if settings.trains not in parallel:
-            parallel.clear()
-            parallel[settings.trains] = gang.parallel(state.network)
+        if settings.trains not in steppers:
+            steppers.clear()
+            steppers[settings.trains] = Stepper(network=state.network, loss=recipe.loss, gang=gang)
         images_NCHW = plan.network_input.apply(images_NHWC, task.normalisation, plan.image_spec)
         drawn = draw(len(all_rows), recipe.augmentation, generator).part(gang.rows(len(all_rows)))
         shown = plan.network_input.normalisation_shown(task.normalisation, plan.image_spec)
@@ -167,15 +168,12 @@ def _train_epoch(
         images_NCHW = images_NCHW.contiguous(memory_format=training_format(device))
         truth_NK = torch.from_numpy((task.data.labels_NK[rows] - task.label_mean_K) / task.label_std_K).to(device)
 
-        draw_dropout(state.network, len(all_rows), gang.rows(len(all_rows)), generator)
-        predicted_NK = parallel[settings.trains](images_NCHW)
-        loss = batch_loss(recipe.loss, predicted_NK, truth_NK, num_images=len(all_rows), gang=gang)
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        draw_dropout(state.network, len(all_rows), gang.rows(len(all_rows)), generator, device)
+        predicted_NK = steppers[settings.trains].gradients(images_NCHW, truth_NK, num_images=len(all_rows))
         state.optimiser.step()
 
         step += 1
-        squares += (predicted_NK - truth_NK).detach()[:, 0].double().square().sum()
+        squares += (predicted_NK - truth_NK)[:, 0].double().square().sum()
         watch.beat()
     return float(np.sqrt(gang.sum(squares).item() / num_train) * task.label_std_K[0])
 

@@ -154,10 +154,9 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
     """
     num_galaxies = max(1, batch_size // num_views)
     num_labels = len(member.label_mean)
-    # Scaled on the host in numpy: the same few operations whatever the device.
-    mean_K, std_K = np.array(member.label_mean, np.float32), np.array(member.label_std, np.float32)
-    labels_NVK = np.empty((len(images_NHWC), num_views, num_labels), dtype=np.float32)
-    features_NF = np.empty((len(images_NHWC), NUM_FEATURES), dtype=np.float32)
+    # Collected on the device, so that it never waits for the host.
+    labels_NVK = images_NHWC.new_empty((len(images_NHWC), num_views, num_labels), dtype=torch.float32)
+    features_NF = images_NHWC.new_empty((len(images_NHWC), NUM_FEATURES), dtype=torch.float32)
     shown_scale = member.network_input.normalisation_shown(member.normalisation, member.image_spec)
     with torch.inference_mode():
         for first in range(0, len(images_NHWC), num_galaxies):
@@ -169,6 +168,10 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
             views = make_views(shown_NCHW, num_views, batch, member.augmentation, shown_scale).flatten(0, 1)
             labels, features = member.runtime.run(views)
             rows = slice(first, first + num_real)
-            labels_NVK[rows] = labels.reshape(num_galaxies, num_views, num_labels)[:num_real] * std_K + mean_K
-            features_NF[rows] = features.reshape(num_galaxies, num_views, NUM_FEATURES)[:num_real, 0]
-    return MemberPredictions(labels_NVK=labels_NVK, features_NF=features_NF)
+            labels_NVK[rows] = labels.view(num_galaxies, num_views, num_labels)[:num_real]
+            features_NF[rows] = features.view(num_galaxies, num_views, NUM_FEATURES)[:num_real, 0]
+        # Scaled on the host in numpy: the same few operations whatever the device.
+        mean_K, std_K = np.array(member.label_mean, np.float32), np.array(member.label_std, np.float32)
+        return MemberPredictions(
+            labels_NVK=labels_NVK.cpu().numpy() * std_K + mean_K, features_NF=features_NF.cpu().numpy()
+        )

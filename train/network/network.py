@@ -65,11 +65,11 @@ class MetallicityNet(nn.Module):
         last = nn.Linear(NUM_FEATURES, num_labels)
         self.head = nn.Sequential(
             nn.BatchNorm1d(2 * num_in),
-            DrawnDropout(dropout[0]),
+            DrawnDropout(dropout[0], 2 * num_in),
             nn.Linear(2 * num_in, NUM_FEATURES),
             nn.ReLU(),
             nn.BatchNorm1d(NUM_FEATURES),
-            DrawnDropout(dropout[1]),
+            DrawnDropout(dropout[1], NUM_FEATURES),
             last,
         )
         self.apply(_initialise)
@@ -94,6 +94,7 @@ class MetallicityNet(nn.Module):
         x = self.maxpool(torch.relu(self.bn1(self.conv1(images_NCHW))))
         for name in STAGES:
             x = getattr(self, name)(x)
+        x = x.float()  # a trunk may compute in half precision, what follows never does
         # amax, not AdaptiveMaxPool2d: the backward pass of the latter is not reproducible on a GPU.
         return torch.cat([x.amax((2, 3)), x.mean((2, 3))], dim=1)
 

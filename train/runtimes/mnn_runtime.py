@@ -52,19 +52,21 @@ class MnnRuntime:
         self._module: Any = None
         self._shape: tuple[int, ...] = ()
 
-    def run(self, images_NCHW: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, K) standardised labels and (B, F) features."""
         if self._network is not None:
             self._start(self._network, tuple(images_NCHW.shape))
         if tuple(images_NCHW.shape) != self._shape:
             raise ValueError(f"this runtime was started for images {self._shape}, got {tuple(images_NCHW.shape)}")
-        return _compute(self._module, np.ascontiguousarray(images_NCHW.numpy()))
+        labels, features = _compute(self._module, np.ascontiguousarray(images_NCHW.numpy()))
+        return torch.from_numpy(labels), torch.from_numpy(features)
 
     def _start(self, network: MetallicityNet, shape: tuple[int, ...]) -> None:
         """Load the network, and prove on some images that it computes what torch does."""
         module = _load(network, shape)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        for mine, wanted in zip(_compute(module, noise.numpy()), TorchRuntime(network).run(noise), strict=True):
+        for mine, said in zip(_compute(module, noise.numpy()), TorchRuntime(network).run(noise), strict=True):
+            wanted = said.numpy()
             difference, scale = float(np.abs(mine - wanted).max()), float(np.abs(wanted).max())
             if not difference <= MAX_DIFFERENCE * max(scale, 1.0):
                 raise RuntimeError(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from skymetal.train.network.network import MetallicityNet
@@ -22,8 +20,11 @@ class Runtime(Protocol):
     An image at the same place in a call gets the same bytes, whatever the other images in the call.
     """
 
-    def run(self, images_NCHW: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (B, K) standardised labels and (B, F) features of normalised images."""
+    def run(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, K) standardised labels and (B, F) features, float32, of normalised images, on their device.
+
+        A GPU may still be at work on them.
+        """
         ...
 
 

@@ -20,8 +20,8 @@ from skymetal.train.runtimes.torch_runtime import TorchRuntime
 def test_it_computes_what_torch_computes_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     network = fold_batch_norm(seen_network(num_labels=3))
     images = torch.randn(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    labels, features = TorchRuntime(network).run(images)
-    mnn_labels, mnn_features = MnnRuntime(network).run(images)
+    labels, features = (said.numpy() for said in TorchRuntime(network).run(images))
+    mnn_labels, mnn_features = (said.numpy() for said in MnnRuntime(network).run(images))
     assert labels.shape == mnn_labels.shape == (6, 3)
     assert features.shape == mnn_features.shape == (6, 512)
     assert np.abs(labels - mnn_labels).max() < 1e-4 * np.abs(labels).max()
