@@ -44,6 +44,8 @@ num_galaxies = {num_galaxies}
 source = "simulated"
 stretch = "asinh"
 size_pix = {size_pix}
+[cluster]
+kind = "local-cpu"
 """
 
 
