@@ -34,10 +34,11 @@ class HalfRuntime:
             raise ValueError(
                 f"this runtime was started for {tuple(self._images.shape)}, got {tuple(images_NCHW.shape)}"
             )
-        self._images.copy_(images_NCHW)
         assert self._graph is not None
-        self._graph.replay()
-        return self._labels.clone(), self._features.clone()  # the next replay overwrites them
+        with torch.inference_mode():
+            self._images.copy_(images_NCHW)
+            self._graph.replay()
+            return self._labels.clone(), self._features.clone()  # the next replay overwrites them
 
     def _start(self, images_NCHW: Tensor) -> None:
         """Compile for this shape, and record one pass."""
