@@ -41,7 +41,8 @@ from skymetal.catalogs.votable import PARQUET_CONTENT_KEY, PARQUET_VERSION, PARQ
 
 # Ids that are compared at a time: 8 bytes each, a few copies while they are sorted.
 IDS_AT_ONCE = 1 << 25
-NUM_THREADS = 2
+NUM_THREADS = 3
+"""Two keep two cores busy while one waits for the disk."""
 READ_AHEAD = 4
 
 
@@ -54,7 +55,7 @@ class PublishProgress:
 
 
 def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgress]:
-    """Write every file of a version into a folder that nobody looks into; they are not flushed.
+    """Write every file of a version into a folder that nobody looks into; the small ones are not flushed.
 
     Raises RuntimeError where the parts are damaged, out of order, or hold an object_id twice. Memory: a few parts,
     128 MB of margins, ``IDS_AT_ONCE`` ids, and the files' footers.

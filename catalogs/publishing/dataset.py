@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
@@ -31,7 +30,7 @@ class DatasetWriter:
     """Writes a table's files into its folder; encodes them in other threads, a few at a time.
 
     ``words`` go into the footer of every file; ``version`` is part of its name: a reader whose link moves on gets an
-    error, never another version's rows. Files are not flushed: nobody looks for them before all are there.
+    error, never another version's rows.
     """
 
     folder: Folder
@@ -123,7 +122,7 @@ class DatasetWriter:
             if not named.nullable and column.null_count:
                 raise RuntimeError(f"column {named.name} of {name} holds nulls, which the schema forbids")
         data, footer = encode_table(table.cast(self.schema), words)
-        self.folder.write(name, data, flush=False)
+        self.folder.write(name, data)  # flushed now: the disk works while the next one is encoded
         keys = table[self.sort_key]
         entry = FileEntry(
             file=name,
@@ -136,12 +135,12 @@ class DatasetWriter:
         return entry, footer
 
 
-def encode_table(table: pa.Table, words: Mapping[str, str]) -> tuple[bytes, pq.FileMetaData]:
+def encode_table(table: pa.Table, words: Mapping[str, str]) -> tuple[memoryview, pq.FileMetaData]:
     """Return a table as Parquet bytes with words in the footer, and the footer."""
-    buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, table.schema, **PARQUET_OPTIONS) as writer:
+    stream = pa.BufferOutputStream()  # Arrow's own: its threads never wait for Python's lock
+    with pq.ParquetWriter(stream, table.schema, **PARQUET_OPTIONS) as writer:
         writer.add_key_value_metadata(dict(words))
         if table.num_rows:
             writer.write_table(table, row_group_size=ROW_GROUP_SIZE)
-    data = buffer.getvalue()
-    return data, pq.read_metadata(pa.BufferReader(data))
+    data = stream.getvalue()
+    return memoryview(data), pq.read_metadata(pa.BufferReader(data))
