@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.schema import catalogue_schema
-from skymetal.deploy.cluster import has_gpus
 from skymetal.deploy.run import Run
 from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.images import SERVICES
@@ -102,7 +101,7 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
         "host memory": f"at most {_size(host)} of the {_size(available)} here, however many galaxies there are",
         "time": f"about {_time(seconds)}, {max(p.start_seconds for p in probes):.0f} s of it until all are at work",
         "cost": f"{len(workers) * seconds / 3600:.3g} GPU-hours"
-        if has_gpus(run.job.cluster)
+        if run.cluster.has_gpus()
         else f"{len(probes) * seconds / 3600:.3g} core-hours",
     }
     obstacle = ""

@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 
 
 def test_gpus_that_are_asked_for_and_not_there_are_an_error(tmp_path_factory: pytest.TempPathFactory) -> None:
