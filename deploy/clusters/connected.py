@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,13 +13,11 @@ from distributed import Client, Security
 from distributed.versions import VersionMismatchWarning
 
 from skymetal.catalogs.errors import InputError
-from skymetal.deploy.clusters.devices import describe_lack, devices_of_workers
+from skymetal.deploy.clusters.endpoint import parse_address, refuse_unguarded
 from skymetal.deploy.clusters.peers import look_at
-from skymetal.deploy.clusters.security import ClusterUnusable, load_security, parse_address, refuse_unguarded
+from skymetal.deploy.clusters.security import ClusterUnusable, load_security
 from skymetal.deploy.clusters.settings import ClusterSettings
-from skymetal.deploy.clusters.versions import refuse_other_versions
-
-logger = logging.getLogger(__name__)
+from skymetal.deploy.console import say
 
 POLL_SECONDS = 0.5
 
@@ -45,9 +42,9 @@ def connect_by_file(settings: ClusterSettings, scratch: Path) -> Iterator[Client
 def connected(
     address: str, settings: ClusterSettings, *, where: str, num_workers: int | None = None
 ) -> Iterator[Client]:
-    """Connect to a scheduler, wait for its workers (those of the settings), refuse workers that would not do."""
+    """Connect to a scheduler, wait for its workers: those of the settings."""
     endpoint = parse_address(address, where=where)
-    refuse_unguarded(endpoint, settings, where=where)
+    refuse_unguarded(endpoint, tls_dir=settings.tls_dir, insecure=settings.insecure, where=where)
     security, seconds = load_security(settings), 60 * settings.start_timeout_min
 
     def refusal() -> str:
@@ -59,11 +56,6 @@ def connected(
     _wait(refusal, seconds, what=where)
     with open_client(address, security, seconds) as client:
         await_workers(client, num_workers or max(settings.num_workers, 1), seconds)
-        refuse_other_versions(client)
-        if settings.gpus:
-            lack = describe_lack(devices_of_workers(client))
-            if lack:
-                raise ClusterUnusable(f"[cluster] gpus = true, but {lack}")
         yield client
 
 
@@ -124,6 +116,6 @@ def _wait(lacking: Callable[[], str], seconds: float, *, what: str) -> None:
                 f"{what}: {reason}, after {seconds:g} s; see to it, or raise [cluster] start_timeout_min"
             )
         if not was_told:
-            logger.warning("%s: %s; waiting for at most %g s", what, reason, seconds)
+            say(f"{what}: {reason}; waiting for at most {seconds:g} s")
             was_told = True
         time.sleep(POLL_SECONDS)

@@ -18,7 +18,7 @@ from distributed import Client
 
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.deploy.clusters.connected import POLL_SECONDS, connected
-from skymetal.deploy.clusters.security import CA, CERTIFICATE, KEY, ClusterUnusable, guard
+from skymetal.deploy.clusters.security import CA, CERTIFICATE, KEY, ClusterUnusable, load_security
 from skymetal.deploy.clusters.settings import ClusterSettings
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _TLS = [
 @contextmanager
 def start_kubernetes(settings: ClusterSettings, scratch: Path) -> Iterator[Client]:
     """Have the operator make scheduler and workers, connect to them, and delete them with the block."""
-    guard(settings)
+    load_security(settings)
     try:
         import kr8s  # an optional extra, as are the others
         from kr8s.objects import Service, new_class

@@ -15,9 +15,11 @@ from skymetal.deploy.clusters.connected import connect_by_address, connect_by_fi
 from skymetal.deploy.clusters.devices import describe_lack, devices_of_workers
 from skymetal.deploy.clusters.kubernetes import start_kubernetes
 from skymetal.deploy.clusters.local import is_on_gpus, start_local
+from skymetal.deploy.clusters.security import ClusterUnusable
 from skymetal.deploy.clusters.settings import CONNECTED, ClusterSettings
 from skymetal.deploy.clusters.slurm import start_slurm
 from skymetal.deploy.clusters.ssh import start_ssh
+from skymetal.deploy.clusters.versions import refuse_other_versions
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class LazyCluster:
         self._settings = settings
         self._scratch = scratch
         self._client: Client | None = None
+        self._is_fit = False
         self._has_gpus: bool | None = None
         self._open = ExitStack()
         self._open.enter_context(dask.config.set(DASK_CONFIG))
@@ -70,12 +73,28 @@ class LazyCluster:
     def client(self) -> Client:
         """Return the client, starting or connecting at the first call.
 
-        Raises InputError or ClusterUnusable, in one sentence, where there is no such cluster to be had.
+        Raises InputError or ClusterUnusable, in one sentence, where there is no such cluster to be had, or its
+        processes have another skymetal or not the GPUs that were asked for.
         """
+        client = self.reach()
+        if not self._is_fit:
+            if not self._settings.is_local:
+                refuse_other_versions(client)
+                self._refuse_missing_gpus(client)
+            self._is_fit = True
+        return client
+
+    def reach(self) -> Client:
+        """Return the client of what is there, fit for the work or not."""
         if self._client is None:
             start = _STARTS[self._settings.kind]
             self._client = self._open.enter_context(start(self._settings, self._scratch))
         return self._client
+
+    def _refuse_missing_gpus(self, client: Client) -> None:
+        lack = describe_lack(devices_of_workers(client)) if self._settings.gpus else ""
+        if lack:
+            raise ClusterUnusable(f"[cluster] gpus = true, but {lack}")
 
     def has_gpus(self) -> bool:
         """Tell whether each worker has, or would have, a GPU; a cluster of somebody else's is asked."""

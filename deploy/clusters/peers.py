@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from distributed import Security
 
 from skymetal.catalogs.errors import first_line
-from skymetal.deploy.clusters.security import Endpoint, explain
+from skymetal.deploy.clusters.endpoint import Endpoint
+from skymetal.deploy.clusters.security import explain
 
 LOOK_SECONDS = 10.0
 

@@ -1,17 +1,11 @@
-"""Who may talk to a cluster: whoever speaks to a Dask scheduler or worker can run code there.
-
-So nothing is reached, or listens, off loopback without mutual TLS: both sides show a certificate of one authority.
-"""
+"""Mutual TLS: both sides of every connection show a certificate of one authority, from the job's tls_dir."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import ssl
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from distributed import Security
 
@@ -27,63 +21,6 @@ _LONG_ROUNDS = 8  # of a handshake in memory, which takes three
 
 class ClusterUnusable(RuntimeError):
     """The cluster that the job names cannot be had as it is; its text is one sentence."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where a scheduler listens."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(self.host).is_loopback
-        return False
-
-
-def parse_address(address: str, *, where: str) -> Endpoint:
-    """Return where a scheduler's address points. Raises InputError for anything but tls:// or tcp://HOST:PORT."""
-    try:
-        parts = urlsplit(address)
-        scheme, host, port = parts.scheme, parts.hostname, parts.port
-    except ValueError:
-        scheme, host, port = "", None, None
-    plain = f"{scheme}://{f'[{host}]' if ':' in (host or '') else host}:{port}"
-    if scheme not in ("tls", "tcp") or not host or not port or address.lower() != plain:
-        raise InputError(f"{where} must be tls://HOST:PORT (or tcp:// on loopback), got {address!r}")
-    return Endpoint(scheme=scheme, host=host, port=port)
-
-
-def refuse_unguarded(endpoint: Endpoint, settings: ClusterSettings, *, where: str) -> None:
-    """Raise InputError for a plain address off loopback, and for TLS without certificates."""
-    if endpoint.scheme == "tls" and not settings.tls_dir:
-        raise InputError(
-            f"{where} speaks TLS, which takes certificates: set [cluster] tls_dir to a folder with {CA}, "
-            f"{CERTIFICATE} and {KEY} (`skymetal cluster certs` makes one)"
-        )
-    if endpoint.scheme == "tcp" and settings.tls_dir:
-        raise InputError(f"{where} is plain tcp://, but tls_dir is set; write tls://, or leave tls_dir out")
-    if endpoint.scheme == "tcp" and not endpoint.is_loopback and not settings.insecure:
-        raise InputError(
-            f"{where} is plain tcp:// to {endpoint.host}: whoever reaches that port can run code there and read what "
-            "passes. Use tls:// and tls_dir (`skymetal cluster certs`), or write [cluster] insecure = true"
-        )
-
-
-def guard(settings: ClusterSettings) -> Security | None:
-    """Return what guards a cluster that we start and that listens off loopback; None where insecure is written."""
-    if not settings.tls_dir and not settings.insecure:
-        raise InputError(
-            f"[cluster] kind = {settings.kind!r} listens off this machine, and whoever reaches it can run code: set "
-            "tls_dir (`skymetal cluster certs` makes one), or write insecure = true"
-        )
-    return load_security(settings)
 
 
 def load_security(settings: ClusterSettings) -> Security | None:

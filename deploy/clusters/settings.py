@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from skymetal.catalogs.errors import InputError
+from skymetal.deploy.clusters.endpoint import parse_address, refuse_unguarded
 
 LOCAL = ("auto", "local-cpu", "local-cuda")
 CONNECTED = ("address", "scheduler-file")
@@ -93,11 +94,23 @@ class ClusterSettings:
         for name in NEEDED_BY.get(self.kind, ()):
             if not getattr(self, name):
                 raise InputError(f"[cluster] kind = {self.kind!r} needs {name}; add it")
+        self._refuse_unguarded()
 
     @property
     def is_local(self) -> bool:
         """Whether everything runs on this machine, started by us."""
         return self.kind in LOCAL
+
+    def _refuse_unguarded(self) -> None:
+        if self.kind == "address":
+            where = f"[cluster] address {self.address}"
+            endpoint = parse_address(self.address, where="[cluster] address")
+            refuse_unguarded(endpoint, tls_dir=self.tls_dir, insecure=self.insecure, where=where)
+        if self.kind in STARTED and not self.tls_dir and not self.insecure:
+            raise InputError(
+                f"[cluster] kind = {self.kind!r} listens off this machine, and whoever reaches it can run code: set "
+                "tls_dir (`skymetal cluster certs` makes one), or write insecure = true"
+            )
 
     def _check_numbers(self) -> None:
         if not 0 <= self.num_workers <= 1024:

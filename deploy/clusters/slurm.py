@@ -15,10 +15,9 @@ from distributed import Client, Security
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.deploy.clusters.connected import await_workers
 from skymetal.deploy.clusters.local import close_cluster
-from skymetal.deploy.clusters.security import ClusterUnusable, guard
+from skymetal.deploy.clusters.security import ClusterUnusable, load_security
 from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.deploy.clusters.supervision import replace_lost_workers
-from skymetal.deploy.clusters.versions import refuse_other_versions
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ _LOOPBACK = "127.0.0.1:0"
 @contextmanager
 def start_slurm(settings: ClusterSettings, scratch: Path) -> Iterator[Client]:
     """Submit the workers' jobs, submit those again that end, and cancel them all with the block."""
-    security = guard(settings)
+    security = load_security(settings)
     if not shutil.which("sbatch"):
         raise ClusterUnusable(
             "[cluster] kind = 'slurm' submits jobs with sbatch, and there is none here; run on a login node of the "
@@ -43,7 +42,6 @@ def start_slurm(settings: ClusterSettings, scratch: Path) -> Iterator[Client]:
                 cluster.adapt(minimum=settings.num_workers, maximum=settings.max_workers)
             await_workers(client, 1, 60 * settings.start_timeout_min)
             replace_lost_workers(cluster)
-            refuse_other_versions(client)
             yield client
     finally:
         close_cluster(cluster)

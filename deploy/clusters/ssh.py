@@ -14,9 +14,8 @@ from distributed import Client, Security, SSHCluster
 
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.deploy.clusters.local import close_cluster
-from skymetal.deploy.clusters.security import ClusterUnusable, guard
+from skymetal.deploy.clusters.security import ClusterUnusable, load_security
 from skymetal.deploy.clusters.settings import ClusterSettings
-from skymetal.deploy.clusters.versions import refuse_other_versions
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +25,13 @@ _LOOPBACK = "127.0.0.1:0"
 @contextmanager
 def start_ssh(settings: ClusterSettings, scratch: Path) -> Iterator[Client]:
     """Start scheduler and workers by SSH, with the keys and known hosts of ~/.ssh, and end them with the block."""
-    security = guard(settings)
+    security = load_security(settings)
     if find_spec("asyncssh") is None:
         raise InputError("[cluster] kind = 'ssh' needs asyncssh; pip install 'skymetal[ssh]'")
     with dask.config.set(remote_config(security)):  # dask hands its configuration on to the processes it starts
         cluster = _start(settings, security)
         try:
             with Client(cluster) as client:
-                refuse_other_versions(client)
                 yield client
         finally:
             close_cluster(cluster)
