@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Security, SSHCluster
+from distributed import Client, Security, SpecCluster
+from distributed.deploy import ssh
 
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.deploy.clusters.local import close_cluster
@@ -38,35 +40,51 @@ def start_ssh(settings: ClusterSettings, scratch: Path) -> Iterator[Client]:
 
 
 def remote_config(security: Security | None) -> Mapping[str, Any]:
-    """Return how a scheduler or worker elsewhere finds its certificates: under the same paths as here."""
-    if security is None:
-        return {}
-    own = security.get_tls_config_for_role("scheduler")  # each role has the same
-    certificate = {"cert": own["cert"], "key": own["key"]}
-    return {
-        "distributed.comm.require-encryption": True,
-        "distributed.comm.tls.ca-file": own["ca_file"],
-        "distributed.comm.tls.scheduler": certificate,
-        "distributed.comm.tls.worker": certificate,
-    }
+    """Return what processes elsewhere are told: where their certificates are, under the same paths as here."""
+    # The line by which a worker says that it is there is how Dask knows.
+    config: dict[str, Any] = {"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "info"}
+    if security is not None:
+        own = security.get_tls_config_for_role("scheduler")  # each role has the same
+        certificate = {"cert": own["cert"], "key": own["key"]}
+        config |= {
+            "distributed.comm.require-encryption": True,
+            "distributed.comm.tls.ca-file": own["ca_file"],
+            "distributed.comm.tls.scheduler": certificate,
+            "distributed.comm.tls.worker": certificate,
+        }
+    return config
+
+
+class _Scheduler(ssh.Scheduler):
+    """Dask's own, but it is not waited for without end."""
+
+    async def start(self) -> None:
+        await asyncio.wait_for(super().start(), self.connect_options["connect_timeout"])  # type: ignore[no-untyped-call]
+
+
+class _Worker(ssh.Worker):
+    """Dask's own, but it is not waited for without end."""
+
+    async def start(self) -> None:
+        await asyncio.wait_for(super().start(), self.connect_options["connect_timeout"])  # type: ignore[no-untyped-call]
 
 
 def _start(settings: ClusterSettings, security: Security | None) -> Any:
     logger.info("starting a scheduler on %s and workers on %s", settings.hosts[0], ", ".join(settings.hosts[1:]))
-    protocol = "tls://" if security else "tcp://"
+    common = {"protocol": "tls://" if security else "tcp://", "dashboard_address": _LOOPBACK}
+    worker = {**common, "nthreads": settings.threads_per_worker, "memory_limit": 0}
+    reach = {
+        "connect_options": {"connect_timeout": 60 * settings.start_timeout_min},
+        "remote_python": settings.python or None,
+    }
+    kind = {"worker_class": "dask_cuda.CUDAWorker" if settings.gpus else "distributed.Nanny"}
     try:
-        return SSHCluster(
-            list(settings.hosts),
-            connect_options={"connect_timeout": 60 * settings.start_timeout_min},
-            scheduler_options={"protocol": protocol, "dashboard_address": _LOOPBACK},
-            worker_options={
-                "protocol": protocol,
-                "dashboard_address": _LOOPBACK,
-                "nthreads": settings.threads_per_worker,
-                "memory_limit": 0,
+        return SpecCluster(  # as SSHCluster makes it
+            workers={
+                number: {"cls": _Worker, "options": {"address": host, "kwargs": worker, **reach, **kind}}
+                for number, host in enumerate(settings.hosts[1:])
             },
-            worker_class="dask_cuda.CUDAWorker" if settings.gpus else "distributed.Nanny",
-            remote_python=settings.python or None,
+            scheduler={"cls": _Scheduler, "options": {"address": settings.hosts[0], "kwargs": common, **reach}},
             security=security,
             silence_logs=logging.ERROR,
         )
