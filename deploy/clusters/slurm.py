@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from skymetal.deploy.clusters.supervision import replace_lost_workers
 
 logger = logging.getLogger(__name__)
 
+_SBATCH_SECONDS = 60
 _LOOPBACK = "127.0.0.1:0"
 
 
@@ -35,6 +37,7 @@ def start_slurm(settings: ClusterSettings, scratch: Path) -> Iterator[Client]:
         )
     cluster = make_cluster(settings, security, logs=scratch.parent / "logs")
     try:
+        _refuse_unwanted(cluster.job_script())
         logger.info("submitting %d Slurm jobs, each as this one:\n%s", settings.num_workers, cluster.job_script())
         with Client(cluster) as client:
             cluster.scale(settings.num_workers)
@@ -45,6 +48,24 @@ def start_slurm(settings: ClusterSettings, scratch: Path) -> Iterator[Client]:
             yield client
     finally:
         close_cluster(cluster)
+
+
+def _refuse_unwanted(script: str) -> None:
+    """Raise ClusterUnusable where Slurm would not take the job; Dask would only log that, and wait."""
+    try:
+        tried = subprocess.run(
+            ["sbatch", "--test-only"],
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=_SBATCH_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ClusterUnusable(f"[cluster] kind = 'slurm': sbatch does not answer in {_SBATCH_SECONDS} s") from None
+    if tried.returncode:
+        said = (tried.stderr.strip().splitlines() or ["it does not say why"])[-1]
+        raise ClusterUnusable(f"[cluster] kind = 'slurm': Slurm does not take the workers' jobs: {said}")
 
 
 def make_cluster(settings: ClusterSettings, security: Security | None, *, logs: Path) -> Any:
