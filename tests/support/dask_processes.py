@@ -20,7 +20,9 @@ from skymetal.deploy.clusters.certs import make_certificates
 from skymetal.deploy.clusters.security import CA, CERTIFICATE, KEY, load_security
 from skymetal.deploy.clusters.settings import ClusterSettings
 
-QUIET = {"OMP_NUM_THREADS": "1"}
+TESTS = Path(__file__).resolve().parent.parent
+# What pytest and the editable installation add to the path, for what tests hand to workers.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
 
 
 def write_certificates(folder: Path, *, begins_days: float = -1, ends_days: float = 30) -> Path:
@@ -109,7 +111,7 @@ class Processes:
                 [*wrapped, sys.executable, "-m", "distributed.cli.dask_" + role, *arguments],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **QUIET, **(env or {})},
+                env={**os.environ, **ENVIRONMENT, **(env or {})},
                 cwd=self.folder,
                 start_new_session=True,
             )

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dask
 import psutil
 import pytest
+from support import dask_processes
 
 from skymetal.catalogs.errors import InputError
 from skymetal.deploy.clusters.lazy import LazyCluster
@@ -34,22 +36,33 @@ def test_a_cluster_that_nobody_asks_for_never_starts(tmp_path_factory: pytest.Te
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("has_tls", [False, True])
 def test_it_starts_the_workers_it_was_asked_for_listens_on_loopback_alone_and_leaves_nothing_running(
-    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path, has_tls: bool
 ) -> None:
-    settings = ClusterSettings(kind="local-cpu", num_workers=2)
-    with LazyCluster(settings, scratch=tmp_path_factory.mktemp("scratch")) as cluster:
+    tls_dir = str(dask_processes.write_certificates(tmp_path / "tls")) if has_tls else ""
+    settings = ClusterSettings(kind="local-cpu", num_workers=2, tls_dir=tls_dir)
+    before = listening_ports(os.getpid())
+    with LazyCluster(settings, scratch=tmp_path / "scratch") as cluster:
         client = cluster.client()
         assert cluster.client() is client
+        assert not cluster.has_gpus()
         client.wait_for_workers(2, timeout=60)
-        pids = list(client.run(os.getpid).values())
-        assert len(set(pids)) == 2
-        listening = {
-            connection.laddr.ip
-            for pid in [psutil.Process().pid, *pids]
-            for connection in psutil.Process(pid).net_connections()
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert listening == {"127.0.0.1"}
-    psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+        pids = client.run(os.getpid)
+        assert len(set(pids.values())) == 2
+        assert {urlsplit(address).scheme for address in pids} == {"tls" if has_tls else "tcp"}
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        nannies = {urlsplit(worker["nanny"]).port for worker in workers.values()}
+        scheduler = {urlsplit(client.scheduler.address).port, urlsplit(client.dashboard_link).port}
+        assert listening_ports(os.getpid()) - before == nannies | scheduler
+        for address, worker in workers.items():
+            assert listening_ports(pids[address]) == {urlsplit(address).port, worker["services"]["dashboard"]}
+    psutil.wait_procs([psutil.Process(pid) for pid in pids.values() if psutil.pid_exists(pid)], timeout=20)
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+
+
+def listening_ports(pid: int) -> set[int]:
+    """Return the ports that a process listens on, which must all be on loopback."""
+    connections = dask_processes.connections(psutil.Process(pid))
+    assert {connection.laddr.ip for connection in connections} <= {"127.0.0.1"}
+    return {connection.laddr.port for connection in connections}
