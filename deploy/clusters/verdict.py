@@ -44,11 +44,11 @@ def describe_verdict(survey: Survey, findings: list[Finding]) -> str:
     """Return the last line: good or bad, and how much of a cluster there is."""
     num_bad = sum(finding.is_bad for finding in findings)
     if num_bad:
-        return f"bad: {num_bad} thing{'s' if num_bad > 1 else ''} to mend before this cluster is of use"
+        return f"bad: {_count(num_bad, 'thing')} to mend before this cluster is of use"
     hosts = {facts.host for facts in answers(survey).values()}
     return (
-        f"good: {len(survey.workers)} workers on {len(hosts)} host{'s' if len(hosts) > 1 else ''}, "
-        f"{sum(survey.num_threads.values())} threads, {'a GPU each' if has_gpus(survey) else 'no GPUs'}"
+        f"good: {_count(len(survey.workers), 'worker')} on {_count(len(hosts), 'host')}, "
+        f"{_count(sum(survey.num_threads.values()), 'thread')}, {'a GPU each' if has_gpus(survey) else 'no GPUs'}"
     )
 
 
@@ -165,5 +165,9 @@ def _grouped(reasons: Mapping[str, str], what: str) -> Iterator[Finding]:
         having[reason].append(address)
     for reason, addresses in sorted(having.items()):
         if reason:
-            more = f" and {len(addresses) - 1} more workers" if len(addresses) > 1 else ""
+            more = f" and {_count(len(addresses) - 1, 'more worker')}" if len(addresses) > 1 else ""
             yield Finding(text=f"{min(addresses)}{more} {what}: {reason}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -59,7 +59,7 @@ def test_a_good_cluster_is_good() -> None:
         ({"workers": {A: worker("a"), B: "it is frozen"}}, f"{B} cannot answer: it is frozen"),
         (
             {"workers": {A: worker("a", unseen="nothing there"), B: worker("b", unseen="nothing there")}},
-            f"{A} and 1 more workers cannot use the run directory /shared/run: nothing there",
+            f"{A} and 1 more worker cannot use the run directory /shared/run: nothing there",
         ),
         ({"workers": {A: worker("a"), B: worker("b", unwritten="Read-only")}}, f"{B} cannot write the run .*Read-only"),
         ({"lost_replies": (B,)}, f"{B} cannot use the run directory .* what it wrote there is not there"),
