@@ -11,6 +11,7 @@ from types import TracebackType
 import dask
 from distributed import Client
 
+from skymetal.deploy.clusters.capacity import Capacity, capacity_here, capacity_of
 from skymetal.deploy.clusters.connected import connect_by_address, connect_by_file
 from skymetal.deploy.clusters.devices import describe_lack, devices_of_workers
 from skymetal.deploy.clusters.kubernetes import start_kubernetes
@@ -95,6 +96,10 @@ class LazyCluster:
         lack = describe_lack(devices_of_workers(client)) if self._settings.gpus else ""
         if lack:
             raise ClusterUnusable(f"[cluster] gpus = true, but {lack}")
+
+    def capacity(self) -> Capacity:
+        """Return what the cluster has, or, of one on this machine, would have."""
+        return capacity_here(self._settings) if self._settings.is_local else capacity_of(self.client())
 
     def has_gpus(self) -> bool:
         """Tell whether each worker has, or would have, a GPU; a cluster of somebody else's is asked."""

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from distributed import Client
 from support import brightness, dask_processes
 from support.dask_processes import Processes
 
 from skymetal.catalogs.errors import InputError
+from skymetal.deploy.clusters.capacity import Capacity
 from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.clusters.security import ClusterUnusable
 from skymetal.deploy.clusters.settings import ClusterSettings
@@ -53,6 +55,7 @@ def test_a_cluster_is_used_by_address_or_file_and_outlives_its_users(guarded: Pr
         with LazyCluster(settings, scratch=tmp_path) as lazy:
             assert sorted(map_over_blocks(brightness.square, range(5), lazy.client())) == [0, 1, 4, 9, 16]
             assert not lazy.has_gpus()
+            assert lazy.capacity() == Capacity(num_threads=2, memory_bytes=psutil.virtual_memory().total)
     assert all(process.poll() is None for process in guarded.running)
 
 
