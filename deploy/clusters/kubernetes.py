@@ -24,6 +24,7 @@ from skymetal.deploy.clusters.settings import ClusterSettings
 logger = logging.getLogger(__name__)
 
 PORT = 8786
+REQUEST_SECONDS = 30.0
 _PORT_NAME = "tcp-comm"  # in the operator's schema a probe names its port; a number is refused
 _CERTIFICATES = "/etc/skymetal-tls"
 _TLS = [
@@ -50,7 +51,9 @@ def start_kubernetes(settings: ClusterSettings, scratch: Path) -> Iterator[Clien
     name, seconds = manifest["metadata"]["name"], 60 * settings.start_timeout_min
     kind = new_class("DaskCluster", "kubernetes.dask.org/v1", asyncio=False)
     try:
-        cluster = kind(manifest, api=kr8s.api())
+        api = kr8s.api()
+        api.timeout = REQUEST_SECONDS
+        cluster = kind(manifest, api=api)
         cluster.create()
     except Exception as error:  # kr8s, httpx and the operating system each have their own kinds
         raise ClusterUnusable(
@@ -114,16 +117,20 @@ def _mount(pod: dict[str, Any], name: str, source: dict[str, Any], path: str, *,
 
 
 def _await_service(kind: Any, name: str, namespace: str, seconds: float) -> Any:
-    """Return the scheduler's Service once the operator has made it."""
+    """Return the scheduler's Service once the operator has made it and its pod is ready."""
     import kr8s
 
-    deadline = time.monotonic() + seconds
+    lacking, deadline = "Dask's operator made no service", time.monotonic() + seconds
     while time.monotonic() < deadline:
         with suppress(kr8s.NotFoundError):
-            return kind.get(name, namespace=namespace, timeout=POLL_SECONDS)
+            service = kind.get(name, namespace=namespace, timeout=POLL_SECONDS)
+            lacking = "no pod is ready behind the service"
+            if service.ready_pods():
+                return service
         time.sleep(POLL_SECONDS)
     raise ClusterUnusable(
-        f"Dask's operator made no service {name} in {seconds:g} s; is it at work (`kubectl get pods -A`)?"
+        f"{lacking} {name} in {seconds:g} s; see `kubectl -n {namespace} get pods` and `kubectl describe`, or raise "
+        "[cluster] start_timeout_min"
     )
 
 
@@ -133,9 +140,5 @@ def _reach(service: Any, host: str) -> Iterator[str]:
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         yield f"tls://{host}:{PORT}"
         return
-    forward = service.portforward(remote_port=PORT, local_port="auto")
-    forward.start()
-    try:
-        yield f"tls://127.0.0.1:{forward.local_port}"
-    finally:
-        forward.stop()
+    with service.portforward(remote_port=PORT, local_port="auto") as port:
+        yield f"tls://127.0.0.1:{port}"

@@ -34,6 +34,9 @@ class Refusal:
     may_pass: bool
 
 
+_CLOSED = Refusal(reason="it closed the connection at once", may_pass=True)
+
+
 def look_at(endpoint: Endpoint, security: Security | None, *, seconds: float = LOOK_SECONDS) -> Refusal | None:
     """Connect and await the first byte; return None where a scheduler answers that accepts our certificate."""
     try:
@@ -45,6 +48,8 @@ def look_at(endpoint: Endpoint, security: Security | None, *, seconds: float = L
                 return _await_word(guarded)
     except ssl.SSLCertVerificationError as error:
         return Refusal(reason=f"its certificate is not accepted: {explain(error)}", may_pass=False)
+    except ssl.SSLEOFError:
+        return _CLOSED  # as does a forwarded port until its pod is ready
     except ssl.SSLError as error:
         for alert, reason in _ALERTS.items():
             if alert in (error.reason or ""):
@@ -66,4 +71,4 @@ def _await_word(connection: socket.socket) -> Refusal | None:
     except TimeoutError:
         reason = "it takes the connection and says nothing; is it a Dask scheduler, and does it want tls://?"
         return Refusal(reason=reason, may_pass=True)
-    return None if said else Refusal(reason="it closed the connection at once", may_pass=True)
+    return None if said else _CLOSED

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import dask_processes
+from support import dask_processes, runs, small_kubernetes
 
 from skymetal.deploy.clusters.kubernetes import cluster_manifest
 from skymetal.deploy.clusters.lazy import LazyCluster
@@ -58,6 +58,33 @@ def test_the_operators_schema_takes_the_cluster_and_all_of_it_is_guarded(gpus: b
     ]
     assert ("nvidia.com/gpu" in worker["resources"]["limits"]) == gpus
     assert "nvidia.com/gpu" not in pods[0]["containers"][0]["resources"]["requests"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_cluster_is_made_reached_through_a_forwarded_port_and_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls_dir = dask_processes.write_certificates(tmp_path / "tls")
+    section = f"""[cluster]
+kind = "kubernetes"
+num_workers = 1
+memory_gb = 1
+image = "me/skymetal:1"
+tls_dir = "{tls_dir}"
+tls_secret = "skymetal-tls"
+"""
+    job = runs.write_job(tmp_path, runs.TINY_JOB.partition("[cluster]")[0] + section)
+    with small_kubernetes.small_kubernetes(tmp_path, tls_dir) as machine:
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        done = runs.run("cluster", "check", job, timeout=100)  # in a process of its own: kr8s remembers a server
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "cluster check: good: 1 worker on 1 host, 1 thread, no GPUs"
+    assert done.stderr == ""
+    assert machine.clusters == {}
+    (name,) = machine.deleted
+    assert name.startswith("skymetal-")
 
 
 def test_without_kubernetes_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
