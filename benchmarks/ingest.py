@@ -34,7 +34,7 @@ from PIL import Image
 from skymetal.catalogs.selection.simulated import simulate_survey
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import write_targets
-from skymetal.deploy.cluster import DASK_CONFIG
+from skymetal.deploy.clusters.lazy import DASK_CONFIG
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.ingest import ingest, make_ingest_plan
 from skymetal.engine.sources.simulated import SimulatedSource

@@ -30,7 +30,8 @@ import trivial_predictor
 
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList, write_targets
-from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.engine.score import finish_score, score
 from skymetal.engine.score_plan import ScorePlan
 from skymetal.engine.shard import StoreLayout

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -15,6 +14,8 @@ import skymetal
 from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.selection.sdss import casjobs_sql
 from skymetal.deploy.cli_catalog import catalog
+from skymetal.deploy.cli_cluster import cluster
+from skymetal.deploy.cli_options import job_options, set_option
 from skymetal.deploy.cli_store import store
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import say
@@ -23,7 +24,6 @@ from skymetal.deploy.interrupt import heed_interrupts
 from skymetal.deploy.run import open_run
 
 DEMO = Path(__file__).with_name("demo.toml")
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Group(click.Group):
@@ -57,15 +57,6 @@ def _stop(text: str, *, code: int) -> None:
     sys.exit(code)
 
 
-_set_option = click.option(
-    "--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file."
-)
-
-
-def _job_options(command: Command) -> Command:
-    return click.argument("job", type=click.Path(path_type=Path))(_set_option(command))
-
-
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(skymetal.__version__, prog_name="skymetal")
 def main() -> None:
@@ -80,7 +71,7 @@ def main() -> None:
 @click.option(
     "--out", default="skymetal-demo", show_default=True, type=click.Path(path_type=Path), help="Run directory."
 )
-@_set_option
+@set_option
 def demo(out: Path, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
     _run(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]))
@@ -92,7 +83,7 @@ def demo(out: Path, assignments: tuple[str, ...]) -> None:
 
 
 @main.command()
-@_job_options
+@job_options
 def run(job: Path, assignments: tuple[str, ...]) -> None:
     """Everything that is not done yet: select, ingest, train, score, publish, evaluate, report."""
     _run(read_job(job, assignments))
@@ -100,14 +91,14 @@ def run(job: Path, assignments: tuple[str, ...]) -> None:
 
 def _add_step(name: str, help_text: str) -> None:
     @main.command(name=name, help=help_text)
-    @_job_options
+    @job_options
     def step(job: Path, assignments: tuple[str, ...]) -> None:
         _run(read_job(job, assignments), name)
 
 
 @main.command()
 @click.argument("job", required=False, type=click.Path(path_type=Path))
-@_set_option
+@set_option
 @click.option("--sql", is_flag=True, help="Print the query of the paper's sample, ready for SDSS CasJobs, and stop.")
 def select(job: Path | None, assignments: tuple[str, ...], sql: bool) -> None:
     """Survey tables to target list; every cut counted."""
@@ -121,7 +112,7 @@ def select(job: Path | None, assignments: tuple[str, ...], sql: bool) -> None:
 
 @main.command()
 @click.option("--probe-seconds", default=30.0, show_default=True, type=click.FloatRange(0.1, 600), help="Of the trial.")
-@_job_options
+@job_options
 def plan(job: Path, assignments: tuple[str, ...], probe_seconds: float) -> None:
     """What is next would take. Exit 1 where it cannot be done.
 
@@ -145,7 +136,7 @@ _add_step("score", "Cutout store to parts, one task a shard. Always resumes.")
 
 @main.command()
 @click.option("--shards", default=3, show_default=True, type=click.IntRange(0), help="How many to score again.")
-@_job_options
+@job_options
 def verify(job: Path, assignments: tuple[str, ...], shards: int) -> None:
     """A finished pass, proved: every part against its receipt, and shards drawn at random scored again."""
     proving = import_module("skymetal.deploy.proving")
@@ -167,7 +158,7 @@ _add_step("publish", "Parts to catalogue.")
     "a table: another of its columns, or another table.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the figures and numbers of a table.")
-@_set_option
+@set_option
 def evaluate(
     job_or_table: Path,
     truth: str | None,
@@ -217,3 +208,4 @@ def _run(job: Job, *names: str) -> None:
 
 main.add_command(store)
 main.add_command(catalog)
+main.add_command(cluster)

@@ -19,7 +19,7 @@ import tomli_w
 from skymetal.catalogs.errors import InputError, did_you_mean, first_line
 from skymetal.catalogs.publishing.publish import CatalogSettings
 from skymetal.catalogs.selection.select import TargetSettings
-from skymetal.deploy.cluster import ClusterSettings
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.score_plan import ScoreSettings
 from skymetal.train.evaluation.evaluate import EvaluateSettings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import os
 from dataclasses import dataclass
 
 import psutil
@@ -12,7 +11,6 @@ import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.schema import catalogue_schema
-from skymetal.deploy.cluster import has_gpus
 from skymetal.deploy.run import Run
 from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.images import SERVICES
@@ -48,9 +46,9 @@ def forecast_ingest(run: Run) -> Forecast:
         obstacle = str(error)
     layout, missing = plan.store.layout, plan.missing_blocks()
     num_galaxies = sum(stop - start for start, stop in map(layout.rows, missing))
-    num_tasks = _num_tasks_at_once(run)
+    capacity = run.cluster.capacity()
+    num_tasks, available = capacity.num_threads, capacity.memory_bytes
     memory = num_tasks * plan.worker_bytes
-    available = psutil.virtual_memory().total
     lines = {
         "galaxies": f"{num_galaxies} of {plan.store.num_targets} are yet to be ingested",
         "shards": f"{len(missing)} of {plan.store.num_blocks} are yet to be written: {layout.shard_size} galaxies, "
@@ -91,7 +89,7 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
     written = num_galaxies * width
     workers = {probe.process: probe.worker_bytes for probe in probes}
     host = sum(workers.values()) + len(probes) * 2 * layout.shard_bytes
-    available, free = psutil.virtual_memory().total, psutil.disk_usage(str(run.path)).free
+    available, free = run.cluster.capacity().memory_bytes, psutil.disk_usage(str(run.path)).free
     seconds = _duration(probes, [stop - start for start, stop in map(layout.rows, missing)])
     rate = sum(probe.galaxies_per_second for probe in probes)
     lines |= {
@@ -102,7 +100,7 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
         "host memory": f"at most {_size(host)} of the {_size(available)} here, however many galaxies there are",
         "time": f"about {_time(seconds)}, {max(p.start_seconds for p in probes):.0f} s of it until all are at work",
         "cost": f"{len(workers) * seconds / 3600:.3g} GPU-hours"
-        if has_gpus(run.job.cluster)
+        if run.cluster.has_gpus()
         else f"{len(probes) * seconds / 3600:.3g} core-hours",
     }
     obstacle = ""
@@ -159,11 +157,6 @@ def _time(seconds: float) -> str:
     if seconds > 5400:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
-
-
-def _num_tasks_at_once(run: Run) -> int:
-    settings = run.job.cluster
-    return (settings.num_workers or len(os.sched_getaffinity(0))) * settings.threads_per_worker
 
 
 def _size(num_bytes: float) -> str:

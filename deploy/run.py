@@ -9,7 +9,7 @@ from pathlib import Path
 
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
-from skymetal.deploy.cluster import LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.config import Job
 from skymetal.deploy.run_directory import SCRATCH, RunDirectory, hold_run_directory
 from skymetal.engine.store import STORE, CutoutStore, open_store

@@ -20,8 +20,19 @@ FORBIDDEN = {
     "train": set(),
     "deploy": {"torch"},
 }
-# What a machine without GPUs, or without HDF5, does not have.
-OPTIONAL = {"dask_cuda", "h5py", "pynvml", "MNN", "onnx", "_tools"}
+# What a machine without GPUs, a batch system or HDF5 does not have.
+OPTIONAL = {
+    "cryptography",
+    "dask_cuda",
+    "dask_jobqueue",
+    "dask_kubernetes",
+    "h5py",
+    "kr8s",
+    "pynvml",
+    "MNN",
+    "onnx",
+    "_tools",
+}
 # The one function of catalogs that is for users of Dask, and imports it when it is called.
 FOR_DASK = "to_dask"
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]

@@ -83,7 +83,10 @@ def test_the_resolved_job_is_a_job_file_that_gives_the_same_job(tmp_path: Path) 
         ("[train]\nnum_folds = 1", r"\[train\] num_folds must be 2 to 99, got 1"),
         ("[score]\nviews = 3", r"\[score\] views must be one of 1, 2, 4, 5, 8, got 3"),
         ("[catalog]\nname = '../x'", r"\[catalog\] name"),
-        ("[cluster]\nkind = 'slrum'", r"\[cluster\] kind must be one of auto, local-cpu, local-cuda, got 'slrum'"),
+        (
+            "[cluster]\nkind = 'slrum'",
+            r"\[cluster\] kind must be one of auto, local-cpu, local-cuda, address, .*, ssh, got 'slrum'",
+        ),
         ("[cluster]\nnum_workers = 1000000", r"\[cluster\] num_workers must be 0 to 1024, got 1000000"),
         ("[train]\nnum_folds = 2\nnum_folds = 3", "is not valid TOML"),
         ("nonsense", "is not valid TOML"),

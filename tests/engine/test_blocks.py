@@ -8,7 +8,8 @@ import pytest
 from distributed import Client, Scheduler
 from support import brightness
 
-from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.engine import blocks
 from skymetal.engine.blocks import BlocksFailed, map_over_blocks
 

@@ -12,7 +12,8 @@ from support.workers import peak_bytes
 
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import write_targets
-from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.ingest import ingest, make_ingest_plan
 from skymetal.engine.store import create_store

@@ -99,3 +99,8 @@ def always_die_on_two(index: int) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.05)
     return index
+
+
+def echo_slowly(index: int) -> int:
+    time.sleep(0.1)
+    return index

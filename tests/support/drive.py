@@ -6,7 +6,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.engine.score import finish_score, score
 from skymetal.engine.score_plan import ScorePlan
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 from support.tiny_training import tiny_plan
 
-from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.train.ranks.asking import worker_hosts
 from skymetal.train.ranks.run import train_folds
 from skymetal.train.settings import TrainSettings

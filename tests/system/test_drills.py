@@ -29,7 +29,8 @@ from support import poison, poisoned_store, runs
 
 from skymetal.catalogs.parts import read_part
 from skymetal.catalogs.storage import Folder
-from skymetal.deploy.cluster import ClusterSettings, LazyCluster
+from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.engine.blocks import BlocksFailed
 from skymetal.engine.score import finish_score, score, score_block
 from skymetal.engine.score_plan import ScorePlan

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from distributed import Client, LocalCluster
 
-from skymetal.deploy.supervision import replace_lost_workers
+from skymetal.deploy.clusters.supervision import replace_lost_workers
 
 
 @pytest.mark.slow
