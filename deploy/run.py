@@ -11,7 +11,7 @@ from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.config import Job
-from skymetal.deploy.run_directory import SCRATCH, RunDirectory, hold_run_directory
+from skymetal.deploy.run_directory import Origin, RunDirectory, hold_run_directory
 from skymetal.engine.store import STORE, CutoutStore, open_store
 
 
@@ -45,10 +45,10 @@ class Run:
 
 
 @contextmanager
-def open_run(job: Job) -> Iterator[Run]:
+def open_run(job: Job, origin: Origin | None = None) -> Iterator[Run]:
     """Hold the job's run directory, and have a cluster at hand that starts when it is first needed."""
     with (
-        hold_run_directory(job) as directory,
-        LazyCluster(job.cluster, scratch=directory.folder.path / SCRATCH) as cluster,
+        hold_run_directory(job, origin) as directory,
+        LazyCluster(job.cluster, scratch=directory.scratch) as cluster,
     ):
         yield Run(job=job, directory=directory, cluster=cluster)
