@@ -10,6 +10,7 @@ from pathlib import Path
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.clusters.lazy import LazyCluster
+from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.deploy.config import Job
 from skymetal.deploy.run_directory import Origin, RunDirectory, hold_run_directory
 from skymetal.engine.store import STORE, CutoutStore, open_store
@@ -45,10 +46,13 @@ class Run:
 
 
 @contextmanager
-def open_run(job: Job, origin: Origin | None = None) -> Iterator[Run]:
-    """Hold the job's run directory, and have a cluster at hand that starts when it is first needed."""
+def open_run(job: Job, origin: Origin | None = None, *, cluster: ClusterSettings | None = None) -> Iterator[Run]:
+    """Hold the job's run directory, and have a cluster at hand that starts when it is first needed.
+
+    A runner that has a cluster already gives it in place of the job's own.
+    """
     with (
         hold_run_directory(job, origin) as directory,
-        LazyCluster(job.cluster, scratch=directory.scratch) as cluster,
+        LazyCluster(cluster or job.cluster, scratch=directory.scratch) as lazy,
     ):
-        yield Run(job=job, directory=directory, cluster=cluster)
+        yield Run(job=job, directory=directory, cluster=lazy)

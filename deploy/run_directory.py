@@ -88,9 +88,7 @@ class RunDirectory:
         submission = before.number if before is not None else self.origin.submission
         beat, runner = self.heartbeat, self.origin.runner
         beat.begin(
-            JobState(
-                state=RUNNING, steps=tuple(steps), runner=runner, submission=submission, epoch=self.lease.epoch
-            )
+            JobState(state=RUNNING, steps=tuple(steps), runner=runner, submission=submission, epoch=self.lease.epoch)
         )
         try:
             yield

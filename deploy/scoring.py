@@ -145,7 +145,9 @@ def _score(run: Run, plan: ScorePlan, missing: list[int]) -> None:
 
     parts = score_store(plan, run.cluster.client())
     try:
-        for part in run.directory.track(parts, title="score", total=total, unit="galaxies", amount=_num_galaxies, note=note):
+        for part in run.directory.track(
+            parts, title="score", total=total, unit="galaxies", amount=_num_galaxies, note=note
+        ):
             progress.add(part)
             if progress.summary is None:
                 continue

@@ -126,7 +126,9 @@ def _train_folds(run: Run, plan: TrainPlan) -> None:
         errors[report.fold] = report.held_out_rmse
         return "held-out RMSE " + ", ".join(f"{fold}: {errors[fold]:.3f}" for fold in sorted(errors))
 
-    for report in run.directory.track(reports, title="train", total=total, unit="epochs", amount=lambda _: 1, note=note):
+    for report in run.directory.track(
+        reports, title="train", total=total, unit="epochs", amount=lambda _: 1, note=note
+    ):
         run.directory.record("train", "epoch", **asdict(report))
         if report.epoch == report.num_epochs:
             say(f"train: fold {report.fold} done, RMSE on its held-out galaxies {report.held_out_rmse:.4f} dex")
@@ -158,7 +160,9 @@ def publish(run: Run) -> None:
             "store": run.store.digest,
         },
     )
-    for item in run.directory.track(progress, title="publish", total=len(manifest.receipts), unit="parts", amount=lambda _: 1):
+    for item in run.directory.track(
+        progress, title="publish", total=len(manifest.receipts), unit="parts", amount=lambda _: 1
+    ):
         if isinstance(item, PublishReceipt):
             receipt = item
     kind = "HATS" if receipt.is_hats else "plain Parquet"

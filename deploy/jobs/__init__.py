@@ -1,1 +1,1 @@
-"""Detached jobs: the run directory is the job, its files say how it goes, and whoever sees them can watch or stop it."""
+"""Detached jobs: the run directory is the job, whoever sees its files can watch or stop it."""

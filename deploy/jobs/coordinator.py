@@ -34,8 +34,8 @@ def send(client: Client, folder: Folder, drive: Sequence[str], *, key: str) -> N
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if not any(worker["resources"].get(RESOURCE) for worker in workers):
         raise InputError(
-            f"no worker of {client.scheduler.address} has the resource {RESOURCE}; start one for drivers with "
-            f"`dask worker … --resources {RESOURCE}=1`"
+            f"no worker of {client.scheduler_info()['address']} has the resource {RESOURCE}; start one for drivers "
+            f"with `dask worker … --resources {RESOURCE}=1`"
         )
     task = client.submit(coordinate, str(folder), list(drive), key=key, resources={RESOURCE: 1}, pure=False)
     fire_and_forget(task)
@@ -59,6 +59,8 @@ def _run_driver(run_dir: str, drive: Sequence[str]) -> int:
     log.parent.mkdir(exist_ok=True)
     with (
         open(log, "ab") as file,
-        subprocess.Popen(driver_command([*drive, "--tied"]), stdin=subprocess.PIPE, stdout=file, stderr=file) as process,
+        subprocess.Popen(
+            driver_command([*drive, "--tied"]), stdin=subprocess.PIPE, stdout=file, stderr=file
+        ) as process,
     ):
         return process.wait()

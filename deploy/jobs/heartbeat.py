@@ -1,4 +1,4 @@
-"""The heartbeat: what a driver does every few seconds beside its work, so that others know it is alive and can stop it."""
+"""The heartbeat: what a driver does every few seconds beside its work, so that others can see it, and stop it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from skymetal.catalogs.storage import Folder
-from skymetal.deploy.jobs import lease as leases
+from skymetal.deploy.jobs import sightings
 from skymetal.deploy.jobs.lease import Lease, LeaseLost
 from skymetal.deploy.jobs.state import CANCEL, JobState, write_state
 
@@ -41,7 +41,7 @@ class Heartbeat:
     def stop(self) -> None:
         """Beat no more, and give the lease back."""
         self._end.set()
-        self._thread.join(timeout=leases.STALE_SECONDS)
+        self._thread.join(timeout=sightings.STALE_SECONDS)
         self._lease.release()
 
     def confirm(self) -> None:
@@ -82,7 +82,7 @@ class Heartbeat:
                 write_state(self._folder, self._state)
 
     def _beat(self) -> None:
-        while not self._end.wait(leases.RENEW_SECONDS):
+        while not self._end.wait(sightings.RENEW_SECONDS):
             try:
                 self._lease.renew()
                 self._write()

@@ -15,9 +15,9 @@ _OPTION = re.compile(r"--[a-z][a-z-]*(=[^\s'\"\\\\#]+)?")
 class SubmitSettings:
     """The job file's ``[submit]``: one batch job with scheduler, workers and driver in it.
 
-    gpus_per_node 0 means workers on CPUs. time_h is how long the job may work at a time: then it goes back into the queue,
-    and on from where it was. 0 for time_h, cpus_per_node or memory_gb (a node) leaves it to the cluster. options are
-    sbatch's own (``--qos=long``), setup are lines of shell that run before anything starts (``module load cuda``).
+    gpus_per_node 0 means workers on CPUs. time_h is how long the job may work at a time: then it goes back into the
+    queue, and on from where it was. 0 for time_h, cpus_per_node or memory_gb (a node) leaves it to the cluster. options
+    are sbatch's own (``--qos=long``), setup are lines of shell that run before anything starts (``module load cuda``).
     """
 
     time_h: float = 0.0
@@ -36,7 +36,9 @@ class SubmitSettings:
             if not low <= getattr(self, key) <= top:
                 raise InputError(f"[submit] {key} must be {low} to {top}, got {getattr(self, key)}")
         if not (self.time_h == 0 or 1 / 60 <= self.time_h <= 10_000):
-            raise InputError(f"[submit] time_h must be 0 (the cluster's default) or a minute to 10000 h, got {self.time_h}")
+            raise InputError(
+                f"[submit] time_h must be 0 (the cluster's default) or a minute to 10000 h, got {self.time_h}"
+            )
         if not 0 <= self.memory_gb <= 100_000:
             raise InputError(f"[submit] memory_gb must be 0 to 100000, got {self.memory_gb}")
         self._check_texts()
@@ -49,7 +51,7 @@ class SubmitSettings:
         for option in self.options:
             if not _OPTION.fullmatch(option) or not option.isprintable():
                 raise InputError(
-                    f"[submit] options are sbatch's long ones, each one word without quotes, as '--qos=long', got {option!r}"
+                    f"[submit] options are long ones of sbatch, one word each, as '--qos=long', got {option!r}"
                 )
         for line in self.setup:
             if not line.isprintable():

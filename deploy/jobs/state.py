@@ -31,7 +31,10 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class JobState:
-    """What the driver last said of a job. epoch is that of its lease; heartbeat is that moment, in seconds since 1970 by the driver's clock."""
+    """What the driver last said of a job.
+
+    epoch is that of its lease; heartbeat is that moment, in seconds since 1970 by the driver's clock.
+    """
 
     state: str
     steps: tuple[str, ...] = ()

@@ -9,11 +9,11 @@ import json
 import socket
 import time
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
 
-from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.storage import Folder
-from skymetal.deploy.jobs.lease import this_machine
+from skymetal.deploy.jobs.secrets import mask
+from skymetal.deploy.jobs.sightings import this_machine
 
 SUBMISSIONS = "submissions"
 DRIVER_LOG = "logs/driver.log"
@@ -60,9 +60,14 @@ def claim_submission(folder: Folder, *, runner: str, steps: tuple[str, ...], job
     return submission
 
 
-def update_submission(folder: Folder, submission: Submission, **changes: Any) -> None:
-    """Replace fields of a submission's record."""
-    folder.write(_record(submission.number), _content(replace(submission, **changes)))
+def update_submission(folder: Folder, submission: Submission) -> None:
+    """Replace a submission's record, for the one who sent it."""
+    folder.write(_record(submission.number), _content(submission))
+
+
+def note_refusal(folder: Folder, number: int, reason: str) -> None:
+    """Record why a submission did not begin."""
+    folder.write(_refusal(number), mask(printable(reason)).encode())
 
 
 def latest_submission(folder: Folder) -> Submission | None:
@@ -74,13 +79,21 @@ def latest_submission(folder: Folder) -> Submission | None:
         content = json.loads(folder.read(names[-1], max_bytes=_MAX_BYTES))
         known = {field.name for field in fields(Submission)}
         values = {key: value for key, value in content.items() if key in known}
-        return Submission(**values | {"steps": tuple(values["steps"])})
+        submission = Submission(**values | {"steps": tuple(values["steps"])})
+        refusal = _refusal(submission.number)
+        if not folder.exists(refusal):
+            return submission
+        return replace(submission, refused=folder.read(refusal, max_bytes=_MAX_BYTES).decode(errors="replace"))
     except (OSError, TypeError, AttributeError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(f"{folder}/{names[-1]} is damaged ({error}); delete it, and submit the job again") from error
 
 
 def _record(number: int) -> str:
     return f"{SUBMISSIONS}/{number:06d}/record.json"
+
+
+def _refusal(number: int) -> str:
+    return f"{SUBMISSIONS}/{number:06d}/refused.txt"
 
 
 def _content(submission: Submission) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.deploy.config import read_job
-from skymetal.deploy.jobs.lease import LEASES, Verdict, find_alive, is_running, look, this_machine
+from skymetal.deploy.jobs.sightings import LEASES, Verdict, find_alive, is_running, look, this_machine
 from skymetal.deploy.jobs.state import CANCEL, FAILED, RUNNING, STATE, STOPPED, WAITING, JobState, read_state
 from skymetal.deploy.jobs.submission import DRIVER_LOG, SUBMISSIONS, Submission, latest_submission
 
@@ -44,7 +44,7 @@ def find_job(place: Path) -> Folder:
     folder = open_folder(read_job(place).job.run_dir if place.suffix == ".toml" else place)
     if not folder.exists():
         raise InputError(f"{folder} does not exist; name a run directory, or a job file whose [job] run_dir is there")
-    if not _is_job(folder.path):
+    if not is_job(folder):
         raise InputError(f"no job has run in {folder}; `skymetal submit JOB` or `skymetal run JOB` starts one")
     return folder
 
@@ -57,7 +57,7 @@ def find_jobs(below: Path) -> list[Folder]:
 
 
 def _walk(path: Path, depth: int) -> Iterator[Path]:
-    if _is_job(path):
+    if is_job(Folder(path)):
         yield path
         return
     try:
@@ -69,8 +69,9 @@ def _walk(path: Path, depth: int) -> Iterator[Path]:
             yield from _walk(path / name, depth - 1)
 
 
-def _is_job(path: Path) -> bool:
-    return any(os.path.lexists(path / name) for name in (STATE, SUBMISSIONS, LEASES))
+def is_job(folder: Folder) -> bool:
+    """Tell whether a job has been submitted to, or has worked in, a folder."""
+    return any(folder.exists(name) for name in (STATE, SUBMISSIONS, LEASES))
 
 
 def observe(folders: Sequence[Folder], *, patience_seconds: float | None = None) -> list[View]:
