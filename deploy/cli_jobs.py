@@ -115,7 +115,7 @@ def _lines(view: View) -> dict[str, str]:
 
 def _progress(view: View) -> str:
     written = view.written
-    if written is None or not written.step:
+    if written is None or written.state == DONE:
         return ""
     if written.progress is None or not view.is_going_on:
         return written.step

@@ -66,8 +66,10 @@ class Lease:
 
     def _refuse_if_lost(self) -> None:
         seen = look(self._folder)
-        if seen is None or seen.epoch != self.epoch or seen.holder != self.holder:
-            by = f" ({seen.holder})" if seen is not None and seen.holder is not None else ""
+        if seen is None:  # a file server that is away shows nothing; that nobody is there is no takeover
+            return
+        if seen.epoch != self.epoch or seen.holder != self.holder:
+            by = f" ({seen.holder})" if seen.holder is not None else ""
             raise LeaseLost(
                 f"another skymetal{by} has taken {self._folder} over, as this one gave no sign of life for "
                 f"{sightings.STALE_SECONDS:g} s; this one stops, the other goes on"

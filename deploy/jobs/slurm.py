@@ -133,9 +133,7 @@ def refuse_without_slurm() -> None:
 
 def send(script: str) -> str:
     """Give a script to Slurm; return the job's number. Raises RuntimeError where Slurm refuses it."""
-    result = subprocess.run(
-        ["sbatch", "--parsable"], input=script, capture_output=True, text=True, timeout=_SECONDS, check=False
-    )
+    result = _run("sbatch", "--parsable", script=script)
     if result.returncode:
         raise RuntimeError(f"Slurm refused the job: {result.stderr.strip().removeprefix('sbatch: error: ')}")
     return result.stdout.strip().partition(";")[0]
@@ -145,7 +143,17 @@ def withdraw_pending(job_number: str) -> str:
     """Take a job out of Slurm's queue if it has not begun; return what there is to say of it."""
     if shutil.which("scancel") is None:
         return f"there is no scancel here: `scancel --state=PENDING {job_number}` where there is"
-    result = subprocess.run(
-        ["scancel", "--state=PENDING", job_number], capture_output=True, text=True, timeout=_SECONDS, check=False
-    )
+    result = _run("scancel", "--state=PENDING", job_number)
     return f"scancel: {result.stderr.strip()}" if result.returncode else f"Slurm job {job_number} will not begin"
+
+
+def has_forgotten(job_number: str) -> bool:
+    """Tell whether Slurm, where it can be asked from here, says that it has no such job any more."""
+    if shutil.which("squeue") is None:
+        return False
+    result = _run("squeue", "--noheader", "--jobs", job_number)
+    return "Invalid job id" in result.stderr or (result.returncode == 0 and not result.stdout.strip())
+
+
+def _run(*command: str, script: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, input=script, capture_output=True, text=True, timeout=_SECONDS, check=False)

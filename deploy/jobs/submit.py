@@ -117,6 +117,7 @@ def _send(job: Job, folder: Folder, submission: Submission) -> Submission:
         pid, started = start_driver(folder, drive)
         return replace(submission, sent_id=str(pid), started=started, machine=this_machine())
     if submission.runner == "slurm":
+        (folder.path / "logs").mkdir(exist_ok=True)  # sbatch makes no folders
         script = slurm.batch_script(job, run_dir=folder.path, drive=drive)
         folder.write(submission.job_file.replace("job.toml", "job.sbatch"), script.encode())
         return replace(submission, sent_id=slurm.send(script))

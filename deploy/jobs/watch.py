@@ -11,6 +11,7 @@ from pathlib import Path
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.deploy.config import read_job
+from skymetal.deploy.jobs import slurm
 from skymetal.deploy.jobs.sightings import LEASES, Verdict, find_alive, is_running, look, this_machine
 from skymetal.deploy.jobs.state import CANCEL, FAILED, RUNNING, STATE, STOPPED, WAITING, JobState, read_state
 from skymetal.deploy.jobs.submission import DRIVER_LOG, SUBMISSIONS, Submission, latest_submission
@@ -104,6 +105,8 @@ def _judge(
         return LOST, f"its driver, process {written.pid} on {written.host}, is gone without a word"
     if written.state == WAITING and is_cancelled:
         return STOPPED, "cancelled before it began again"
+    if written.state == WAITING and submission is not None and _has_slurm_dropped(submission):
+        return LOST, f"Slurm has not put job {submission.sent_id} back into its queue"
     return written.state, written.reason
 
 
@@ -115,8 +118,15 @@ def _judge_waiting(submission: Submission, is_cancelled: bool) -> tuple[str, str
     here = submission.started and submission.machine == this_machine()
     if here and not is_running(int(submission.sent_id), submission.started):
         return FAILED, f"its driver ended before it began; see {DRIVER_LOG}"
+    if _has_slurm_dropped(submission):
+        number = submission.sent_id
+        return FAILED, f"Slurm ended job {number} before its driver began; see `scontrol show job {number}`"
     sent = f" as {submission.sent_id}" if submission.sent_id else ""
     return WAITING, f"sent to {submission.runner}{sent}"
+
+
+def _has_slurm_dropped(submission: Submission) -> bool:
+    return submission.runner == "slurm" and bool(submission.sent_id) and slurm.has_forgotten(submission.sent_id)
 
 
 def wait(folder: Folder, *, timeout_seconds: float | None, every_seconds: float = 1.0) -> View | None:
