@@ -24,6 +24,7 @@ from skymetal.deploy.clusters.settings import ClusterSettings
 logger = logging.getLogger(__name__)
 
 PORT = 8786
+_PORT_NAME = "tcp-comm"  # in the operator's schema a probe names its port; a number is refused
 _CERTIFICATES = "/etc/skymetal-tls"
 _TLS = [
     "--protocol",
@@ -84,8 +85,8 @@ def cluster_manifest(settings: ClusterSettings, *, name: str) -> dict[str, Any]:
         "resources": {"requests": {"cpu": "1", "memory": "2G"}},
         "env": [],
         # Over HTTP, as the operator would have it, the dashboard would have to listen to all.
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 5},
-        "livenessProbe": {"tcpSocket": {"port": PORT}, "initialDelaySeconds": 15, "periodSeconds": 20},
+        "readinessProbe": {"tcpSocket": {"port": _PORT_NAME}, "periodSeconds": 5},
+        "livenessProbe": {"tcpSocket": {"port": _PORT_NAME}, "initialDelaySeconds": 15, "periodSeconds": 20},
     }
     worker_pod["containers"][0] |= {
         "args": [
