@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from skymetal.catalogs.errors import InputError, first_line, printable
 from skymetal.catalogs.storage import Folder
+from skymetal.deploy.cli_options import set_option
 from skymetal.deploy.config import read_job
 from skymetal.deploy.console import format_table
 from skymetal.deploy.jobs import watch
@@ -36,9 +38,7 @@ _path = click.Path(path_type=Path)
 @click.argument("steps", nargs=-1, metavar="[STEP]…")
 @click.option("--runner", type=click.Choice(RUNNERS), default="local", show_default=True, help="What it is sent to.")
 @click.option("--print", "is_preview", is_flag=True, help="Show the command, script or manifest, and do nothing.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace one value of the job file."
-)
+@set_option
 def submit(job: Path, steps: tuple[str, ...], runner: str, is_preview: bool, assignments: tuple[str, ...]) -> None:
     """Send a job away, all its steps or those named, and return at once.
 
@@ -57,7 +57,7 @@ def submit(job: Path, steps: tuple[str, ...], runner: str, is_preview: bool, ass
 def _tell(submission: Submission, folder: Folder) -> None:
     click.echo(f"submitted to {submission.runner}" + (f" as {submission.sent_id}" if submission.sent_id else ""))
     for what, verb in (("How is it?", "status"), ("Follow it", "logs -f"), ("Stop it", "cancel"), ("Wait", "wait")):
-        click.echo(f"{what:<12}skymetal jobs {verb} {folder}")
+        click.echo(f"{what:<12}skymetal jobs {verb} {shlex.quote(str(folder))}")
 
 
 @click.group()
@@ -107,9 +107,10 @@ def _lines(view: View) -> dict[str, str]:
             "driver": f"process {written.pid} on {written.host}, last heard of {_moment(written.heartbeat)}",
             "result": written.result,
         }
-    lines["log"] = f"skymetal jobs logs {view.folder}"
+    place = shlex.quote(str(view.folder))
+    lines["log"] = f"skymetal jobs logs {place}"
     if view.state not in (*watch.GOING_ON, DONE):
-        lines["next"] = f"skymetal jobs resume {view.folder}"
+        lines["next"] = f"skymetal jobs resume {place}"
     return lines
 
 
