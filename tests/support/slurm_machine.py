@@ -26,7 +26,7 @@ SlurmdPort={node_port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={path}/munge.socket,cred_expire=3
+AuthInfo=socket={path}/munge.socket,cred_expire=5
 CredType=cred/munge
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
@@ -41,7 +41,7 @@ SlurmdSpoolDir={path}/spool
 SlurmctldPidFile={path}/slurmctld.pid
 SlurmdPidFile={path}/slurmd.pid
 MailProg=/bin/true
-SchedulerParameters=bf_interval=1
+SchedulerParameters=bf_interval=1,sched_interval=1,sched_min_interval=100000
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=1000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
