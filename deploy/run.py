@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+
+from distributed import Client
 
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
@@ -43,6 +46,13 @@ class Run:
     def ensemble(self) -> Path:
         """The folder of the ensemble that scores: the job's, or the one this run trains."""
         return Path(self.job.score.ensemble) if self.job.score.ensemble else self.path / names.ENSEMBLE
+
+    def client(self) -> Client:
+        """Return the cluster's client, starting or connecting at the first call; watchers are told of its dashboard."""
+        client = self.cluster.client()
+        if find_spec("bokeh") is not None:  # without it Dask serves no pages
+            self.directory.heartbeat.update(dashboard=client.dashboard_link or "")
+        return client
 
 
 @contextmanager

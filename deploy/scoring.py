@@ -143,7 +143,7 @@ def _score(run: Run, plan: ScorePlan, missing: list[int]) -> None:
     def note(_: ScoredPart) -> str:
         return progress.describe()
 
-    parts = score_store(plan, run.cluster.client())
+    parts = score_store(plan, run.client())
     try:
         for part in run.directory.track(
             parts, title="score", total=total, unit="galaxies", amount=_num_galaxies, note=note

@@ -72,7 +72,7 @@ def ingest(run: Run) -> None:
     create_store(plan.store.folder, plan.store.layout)
     missing = plan.missing_blocks()
     if missing or not plan.store.is_finished:
-        receipts = ingest_targets(plan, run.cluster.client())
+        receipts = ingest_targets(plan, run.client())
         total = sum(stop - start for start, stop in map(plan.store.layout.rows, missing))
         for _ in run.directory.track(
             receipts, title="ingest", total=total, unit="galaxies", amount=lambda r: r.num_stored + r.num_quarantined
@@ -118,7 +118,7 @@ def train(run: Run) -> None:
 
 
 def _train_folds(run: Run, plan: TrainPlan) -> None:
-    reports = train_folds(plan, run.cluster.client())
+    reports = train_folds(plan, run.client())
     total = plan.num_folds * plan.recipe.num_epochs
     errors: dict[int, float] = {}
 

@@ -68,7 +68,7 @@ class Heartbeat:
         """Say how the job ended; CANCEL is heeded no more. Raises LeaseLost where it is not for this process to say."""
         if self._state is None:
             return
-        self._state = replace(self._state, progress=None, **changes)
+        self._state = replace(self._state, progress=None, dashboard="", **changes)
         try:
             self._write()
         except OSError as error:  # what the job died of, a full disk perhaps, is told by its own error

@@ -33,7 +33,8 @@ class Progress:
 class JobState:
     """What the driver last said of a job.
 
-    epoch is that of its lease; heartbeat is that moment, in seconds since 1970 by the driver's clock.
+    dashboard is Dask's page, on the loopback of the scheduler's machine; epoch is that of the driver's lease; heartbeat is
+    that moment, in seconds since 1970 by the driver's clock.
     """
 
     state: str
@@ -45,6 +46,7 @@ class JobState:
     epoch: int = 0
     host: str = ""
     pid: int = 0
+    dashboard: str = ""
     reason: str = ""
     result: str = ""
     heartbeat: float = 0.0
