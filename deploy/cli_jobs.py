@@ -105,9 +105,7 @@ def _lines(view: View) -> dict[str, str]:
             "steps": ", ".join(written.steps),
             "step": _progress(view),
             "driver": f"process {written.pid} on {written.host}, last heard of {_moment(written.heartbeat)}",
-            "pages": f"{written.dashboard} (Dask's, on its own machine alone)"
-            if view.is_going_on and written.dashboard
-            else "",
+            "pages": f"{written.dashboard} (Dask's, on its own machine alone)" if written.dashboard else "",
             "result": written.result,
         }
     place = shlex.quote(str(view.folder))

@@ -33,8 +33,8 @@ class Progress:
 class JobState:
     """What the driver last said of a job.
 
-    dashboard is Dask's page, on the loopback of the scheduler's machine; epoch is that of the driver's lease; heartbeat is
-    that moment, in seconds since 1970 by the driver's clock.
+    dashboard is Dask's page, on the loopback of the scheduler's machine; epoch is that of the driver's lease;
+    heartbeat is that moment, in seconds since 1970 by the driver's clock.
     """
 
     state: str

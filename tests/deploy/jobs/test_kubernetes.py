@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,13 @@ import dask_kubernetes
 import jsonschema
 import pytest
 import yaml
-from support import runs
+from support import dask_processes, runs
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import Folder
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.jobs import kubernetes
+from skymetal.deploy.jobs.state import CANCEL, DONE, read_state
 
 CLUSTER = (
     "cluster.kind=kubernetes",
@@ -114,6 +120,51 @@ def test_names_are_such_as_kubernetes_takes(tmp_path: Path, name: str) -> None:
     found = kubernetes.job_name(make_job(tmp_path, f"catalog.name='{name}'"), 12)
     assert len(found) <= 52  # the operator adds -scheduler and the like, to at most 63
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", found)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="an /etc of its own takes root and unshare"
+)
+def test_the_command_of_the_driver_runs_as_it_stands_in_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files, certificates and the scheduler's name are where Kubernetes would have put them."""
+    tls_dir = dask_processes.write_certificates(tmp_path / "tls")
+    with dask_processes.processes(tmp_path / "cluster", tls_dir=tls_dir, num_workers=1) as cluster:
+        monkeypatch.setattr(kubernetes, "PORT", cluster.port)
+        job = make_job(
+            tmp_path,
+            f"job.run_dir={tmp_path}/run",
+            f"cluster.volume_claim=skymetal:{tmp_path}",
+            "cluster.num_workers=1",
+        )
+        config, dask_job = documents(job, "select", "ingest")
+        etc = tmp_path / "etc"
+        shutil.copytree(
+            "/etc", etc, symlinks=True, ignore_dangling_symlinks=True, ignore=shutil.ignore_patterns("munge")
+        )
+        shutil.copytree(tls_dir, etc / "skymetal-tls")
+        (etc / "skymetal-job").mkdir()
+        (etc / "skymetal-job" / "job.toml").write_text(config["data"]["job.toml"])
+        (etc / "hosts").write_text("127.0.0.1 localhost it-scheduler.default.svc.cluster.local\n")
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        arguments = pods(dask_job)[0]["containers"][0]["args"]
+        command = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"', str(etc), *arguments]
+        result = subprocess.run(
+            command, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        assert "ingest: 192 targets = 192 stored" in result.stdout
+        state = read_state(Folder(tmp_path / "run"))
+        assert state is not None
+        assert (state.state, state.runner) == (DONE, "kubernetes")
+        # One that cannot succeed is not to be started again either.
+        (tmp_path / "run" / CANCEL).write_text("")
+        again = subprocess.run(
+            command, env=os.environ | {"PATH": path}, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert (again.returncode, again.stderr) == (0, "skymetal: stopped\n")
 
 
 def test_the_manifests_beside_it_can_be_read() -> None:
