@@ -199,14 +199,14 @@ def drive(
     """The driver of a submitted job; for runners, not for people."""
     origin = Origin(runner=runner, submission=submission)
     if tied:
-        end_with_standard_input()
+        end_with_standard_input(origin)
     try:
         drive_job(
             job, steps, origin=origin, scheduler=Scheduler(file=scheduler_file, address=scheduler, tls_dir=tls_dir)
         )
     except KeyboardInterrupt:
-        if origin.is_put_back:
-            click.echo("skymetal: stopped, as its time is up; it goes on from here", err=True)
+        if origin.put_back:
+            click.echo(f"skymetal: stopped: {origin.put_back}", err=True)
             sys.exit(PUT_BACK)
         if not exit_zero:
             raise

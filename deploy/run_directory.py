@@ -54,12 +54,12 @@ Item = TypeVar("Item")
 class Origin:
     """Who started this driver: a person at a terminal, or a runner with a submission.
 
-    is_put_back says that a batch system has stopped the driver and will start it again.
+    put_back is why the runner has stopped the driver, where it is to start it again.
     """
 
     runner: str = TERMINAL
     submission: int = 0
-    is_put_back: bool = False
+    put_back: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,8 @@ class RunDirectory:
         except KeyboardInterrupt:
             if beat.is_cancelled:
                 beat.end(state=STOPPED, reason="cancelled")
-            elif self.origin.is_put_back:
-                beat.end(state=WAITING, reason="its time was up; it is in the queue again")
+            elif self.origin.put_back:
+                beat.end(state=WAITING, reason=self.origin.put_back)
             else:
                 beat.end(state=STOPPED, reason="stopped by Ctrl-C or a signal")
             raise

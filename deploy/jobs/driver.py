@@ -54,7 +54,7 @@ def drive(job_file: Path, steps: Sequence[str], *, origin: Origin, scheduler: Sc
     """
 
     def put_back(number: int, frame: FrameType | None) -> None:
-        origin.is_put_back = True
+        origin.put_back = "its time was up; it is in the queue again"
         interrupt(number, frame)
 
     signal.signal(signal.SIGUSR1, put_back)
@@ -88,12 +88,13 @@ def _has_begun(folder: Folder, submission: int) -> bool:
     return state is not None and state.submission == submission
 
 
-def end_with_standard_input() -> None:
-    """From now on, be told to stop when whoever started this process has closed the other end of standard input."""
+def end_with_standard_input(origin: Origin) -> None:
+    """From now on, stop when the worker that started this process has closed the other end of standard input."""
 
     def watch() -> None:
         while sys.stdin.buffer.read(1):
             pass
+        origin.put_back = "the worker beside its driver is gone; Dask starts it again beside another"
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="tied", daemon=True).start()
