@@ -15,11 +15,12 @@ from skymetal.catalogs.storage import Folder
 from skymetal.deploy.cli_options import set_option
 from skymetal.deploy.config import read_job
 from skymetal.deploy.console import format_table
-from skymetal.deploy.jobs import watch
+from skymetal.deploy.jobs import sightings, watch
 from skymetal.deploy.jobs.cancel import cancel as cancel_job
 from skymetal.deploy.jobs.driver import Scheduler, end_with_standard_input
 from skymetal.deploy.jobs.driver import drive as drive_job
 from skymetal.deploy.jobs.secrets import mask
+from skymetal.deploy.jobs.sightings import is_surely_alive, look
 from skymetal.deploy.jobs.slurm import PUT_BACK
 from skymetal.deploy.jobs.state import DONE, Progress
 from skymetal.deploy.jobs.submission import Submission
@@ -72,11 +73,18 @@ def jobs() -> None:
 @click.argument("folder", type=_path, default=".")
 def list_jobs(folder: Path) -> None:
     """The run directories below a folder, and how each job is."""
-    views = observe(find_jobs(folder))
+    views = _observe(find_jobs(folder))
     rows = [[str(view.folder), view.state, *_summary(view)] for view in views]
     click.echo(
         format_table(["job", "state", "step", "runner", ""], [[printable(cell) for cell in row] for row in rows])
     )
+
+
+def _observe(folders: list[Folder]) -> list[View]:
+    silent = [folder for folder in folders if is_surely_alive(look(folder)) is None]
+    if silent:
+        click.echo(f"watching for a driver's sign of life, for at most {sightings.STALE_SECONDS:g} s", err=True)
+    return observe(folders)
 
 
 def _summary(view: View) -> tuple[str, str, str]:
@@ -88,7 +96,7 @@ def _summary(view: View) -> tuple[str, str, str]:
 @click.argument("job", type=_path)
 def status(job: Path) -> None:
     """How a job is: waiting, running, stopping, stopped, failed, done, or lost (its driver is gone without a word)."""
-    view = observe([find_job(job)])[0]
+    view = _observe([find_job(job)])[0]
     for name, text in _lines(view).items():
         if text:
             click.echo(f"{name:<8}{printable(text)}")

@@ -42,7 +42,10 @@ class Heartbeat:
         """Beat no more, and give the lease back."""
         self._end.set()
         self._thread.join(timeout=sightings.STALE_SECONDS)
-        self._lease.release()
+        try:
+            self._lease.release()
+        except OSError as error:  # a full disk: the next driver finds the process gone, or watches for a while
+            logger.warning("the lease could not be given back: %s", error)
 
     def confirm(self) -> None:
         """Make sure that this process may still write. Raises LeaseLost."""

@@ -103,6 +103,5 @@ def send(text: str) -> None:
         ["kubectl", "apply", "-f", "-"], input=text, capture_output=True, text=True, timeout=_SECONDS, check=False
     )
     if result.returncode:
-        raise RuntimeError(
-            f"kubectl could not apply the DaskJob: {result.stderr.strip().splitlines()[-1:] or 'no word'}"
-        )
+        said = result.stderr.strip().splitlines() or ["it says nothing"]
+        raise RuntimeError(f"kubectl could not apply the DaskJob: {said[-1]}")

@@ -14,7 +14,6 @@ from pathlib import Path
 from skymetal.catalogs.errors import InputError
 from skymetal.deploy.clusters.lazy import DASK_CONFIG
 from skymetal.deploy.clusters.security import CA, CERTIFICATE, KEY
-from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.deploy.config import Job
 from skymetal.deploy.jobs.submission import DRIVER_LOG
 
@@ -74,20 +73,16 @@ def _environment() -> Mapping[str, str]:
     found = {"PYTHONUNBUFFERED": "1"}
     prefix = "distributed.nanny.pre-spawn-environ."
     for key, value in DASK_CONFIG.items():
-        if key.startswith(prefix):
+        if key.startswith(prefix + "MALLOC"):
             found[key.removeprefix(prefix)] = str(value)
-        else:
+        elif not key.startswith(prefix):  # a batch job's workers have a log of their own, where they may say all
             found["DASK_" + key.upper().replace(".", "__").replace("-", "_")] = str(value)
     return found
 
 
 def _scheduler(job: Job) -> list[str]:
-    options = ["--port", "0", "--dashboard-address", "127.0.0.1:0"]
-    if job.cluster.tls_dir:
-        return ["--protocol", "tls", *options, *_certificates(job.cluster)]
-    if job.submit.num_nodes == 1:
-        return ["--host", "127.0.0.1", *options]
-    if job.cluster.insecure:
+    options = [*_network(job), "--port", "0", "--dashboard-address", "127.0.0.1:0"]
+    if job.submit.num_nodes == 1 or job.cluster.tls_dir or job.cluster.insecure:
         return options
     raise InputError(
         f"[submit] num_nodes = {job.submit.num_nodes}: the scheduler listens to other machines, and whoever reaches it "
@@ -97,30 +92,31 @@ def _scheduler(job: Job) -> list[str]:
 
 def _worker(job: Job) -> list[str]:
     """Return the words of the worker's command, quoted where they need it."""
-    cluster = job.cluster
     words = ["cuda", "worker"] if job.submit.gpus_per_node else ["worker", "--nworkers", _num_workers(job)]
-    words += ["--nthreads", str(cluster.threads_per_worker), "--memory-limit", "0"]
+    words += ["--nthreads", str(job.cluster.threads_per_worker), "--memory-limit", "0"]
     words += ["--dashboard-address", "127.0.0.1:0", "--death-timeout", "300"]
     if job.submit.gpus_per_node:
         words += ["--device-memory-limit", "0"]
-    if cluster.tls_dir:
-        words += ["--protocol", "tls", *map(shlex.quote, _certificates(cluster))]
-    elif job.submit.num_nodes == 1:
-        words += ["--host", "127.0.0.1"]
-    return words
+    return words + [shlex.quote(word) for word in _network(job)]
 
 
 def _num_workers(job: Job) -> str:
     """Return how many workers a node has: those of the job file, or one for so many threads that Slurm gives."""
     if job.cluster.num_workers:
         return str(math.ceil(job.cluster.num_workers / job.submit.num_nodes))
-    return f'"$((SLURM_CPUS_ON_NODE / {job.cluster.threads_per_worker}))"'
+    threads = job.cluster.threads_per_worker
+    return f'"$(((SLURM_CPUS_ON_NODE + {threads - 1}) / {threads}))"'
 
 
-def _certificates(cluster: ClusterSettings) -> list[str]:
-    folder = Path(cluster.tls_dir)
+def _network(job: Job) -> list[str]:
+    """Return where scheduler and workers listen, and what guards them: one node keeps to its loopback."""
+    options = ["--host", "127.0.0.1"] if job.submit.num_nodes == 1 else []
+    if not job.cluster.tls_dir:
+        return options
+    folder = Path(job.cluster.tls_dir)
     names = {"--tls-ca-file": CA, "--tls-cert": CERTIFICATE, "--tls-key": KEY}
-    return [word for option, name in names.items() for word in (option, str(folder / name))]
+    certificates = [word for option, name in names.items() for word in (option, str(folder / name))]
+    return [*options, "--protocol", "tls", *certificates]
 
 
 def refuse_without_slurm() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from support import runs
+from support import dask_processes, runs
 
 from skymetal.catalogs.storage import Folder
 from skymetal.deploy.cli import main
@@ -65,6 +66,26 @@ def test_without_slurm_one_is_told_where_to_submit(tmp_path: Path, monkeypatch: 
         assert result.exit_code == 2
         assert f"there is no {program} on this machine" in result.output
     assert latest_submission(Folder(tmp_path / "run")) is None
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl here")
+def test_what_kubernetes_refuses_is_told_and_not_left_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/dev/null")
+    job = runs.write_job(tmp_path)
+    cluster = f"""[cluster]
+kind = "kubernetes"
+num_workers = 1
+memory_gb = 2
+image = "skymetal"
+tls_dir = "{dask_processes.write_certificates(tmp_path / "tls")}"
+tls_secret = "skymetal-tls"
+volume_claim = "skymetal:{tmp_path}"
+"""
+    job.write_text(job.read_text().partition("[cluster]")[0] + cluster)
+    result = call("submit", job, "--runner", "kubernetes")
+    assert result.exit_code == 1
+    assert "kubectl could not apply the DaskJob" in result.output
+    assert "kubectl could not apply the DaskJob" in call("jobs", "status", job).output
 
 
 def test_the_list_shows_good_and_bad_directories(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_job_on_a_guarded_cluster_needs_nobody_who_waits_for_it(undisturbed: P
         cluster.await_workers(4)
         section = f'[cluster]\nkind = "address"\naddress = "{cluster.address}"\ntls_dir = "{tls_dir}"\n'
         job, run_dir = runs.write_job(tmp_path, runs.TINY_JOB.partition("[cluster]")[0] + section), tmp_path / "run"
-        sent = runs.run("submit", job, "--runner", "dask")
+        sent = runs.run("submit", job, *STEPS, "train", "score", "publish", "--runner", "dask")
         assert sent.returncode == 0, sent.stderr
         wait_until(lambda: num_shards(run_dir) >= 2)
         driver = family(run_dir)[0]
