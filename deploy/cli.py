@@ -15,12 +15,14 @@ from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.selection.sdss import casjobs_sql
 from skymetal.deploy.cli_catalog import catalog
 from skymetal.deploy.cli_cluster import cluster
+from skymetal.deploy.cli_jobs import drive, jobs, submit
 from skymetal.deploy.cli_options import job_options, set_option
 from skymetal.deploy.cli_store import store
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import say
 from skymetal.deploy.evaluation.beside_paper import PAPER
 from skymetal.deploy.interrupt import heed_interrupts
+from skymetal.deploy.jobs.secrets import mask
 from skymetal.deploy.run import open_run
 
 DEMO = Path(__file__).with_name("demo.toml")
@@ -53,7 +55,7 @@ class _Group(click.Group):
 
 
 def _stop(text: str, *, code: int) -> None:
-    click.echo(text, err=True)
+    click.echo(mask(text), err=True)
     sys.exit(code)
 
 
@@ -206,6 +208,5 @@ def _run(job: Job, *names: str) -> None:
         steps.run_steps(run, names or tuple(steps.STEPS))
 
 
-main.add_command(store)
-main.add_command(catalog)
-main.add_command(cluster)
+for command in (submit, jobs, cluster, store, catalog, drive):
+    main.add_command(command)

@@ -20,6 +20,8 @@ from skymetal.catalogs.errors import InputError, did_you_mean, first_line
 from skymetal.catalogs.publishing.publish import CatalogSettings
 from skymetal.catalogs.selection.select import TargetSettings
 from skymetal.deploy.clusters.settings import ClusterSettings
+from skymetal.deploy.jobs.secrets import refuse_credentials
+from skymetal.deploy.jobs.settings import SubmitSettings
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.score_plan import ScoreSettings
 from skymetal.train.evaluation.evaluate import EvaluateSettings
@@ -54,6 +56,7 @@ class Job:
     catalog: CatalogSettings
     evaluate: EvaluateSettings
     cluster: ClusterSettings
+    submit: SubmitSettings
 
     def to_toml(self) -> str:
         """Return the job as a complete job file, defaults written out."""
@@ -96,6 +99,7 @@ def _section(name: str, cls: type[Section], values: Mapping[str, Any]) -> Sectio
     for key in required:
         if key not in values:
             raise InputError(f"[{name}] {key} is missing; add it to the job file or give --set {name}.{key}=…")
+    refuse_credentials(f"[{name}]", values)
     return cls(**{key: _typed(f"[{name}] {key}", value, hints[key]) for key, value in values.items()})
 
 

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from skymetal.deploy.jobs.secrets import mask
+
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
@@ -18,6 +20,7 @@ SECONDS_BETWEEN_LINES = 60.0
 
 def say(text: str) -> None:
     """Print one line for the user, and keep it in the run's log."""
+    text = mask(text)
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
     logger.info(text)

@@ -17,10 +17,11 @@ _AGAIN_SECONDS = 0.02
 def heed_interrupts() -> None:
     """Make Ctrl-C, and SIGTERM by which a batch system stops a job, raise KeyboardInterrupt where it is heard."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, as a signal's handler, where it is heard."""
     while frame is not None:
         if frame.f_code.co_name in _DEAF:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)  # comes back as SIGALRM

@@ -119,7 +119,7 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
 
 def _probe_workers(run: Run, plan: ScorePlan, missing: list[int], seconds: float) -> list[Probe]:
     """Try every thread of every worker at the same time, each on another shard."""
-    client = run.cluster.client()
+    client = run.client()
     workers = client.scheduler_info(n_workers=-1)["workers"]
     slots = [address for address, worker in workers.items() for _ in range(worker["nthreads"])]
     indices = [missing[number * len(missing) // len(slots)] for number in range(len(slots))]

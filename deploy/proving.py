@@ -25,10 +25,10 @@ def verify(run: Run, *, num_shards: int) -> None:
     num_blocks = plan.store.num_blocks
     sample = np.random.default_rng().choice(num_blocks, size=min(num_shards, num_blocks), replace=False)
     problems = _check_manifest(plan)
-    looked = map_over_blocks(partial(check_part, plan), range(num_blocks), run.cluster.client())
+    looked = map_over_blocks(partial(check_part, plan), range(num_blocks), run.client())
     for check in track(looked, title="verify parts", total=num_blocks, unit="parts", amount=lambda _: 1):
         problems += [check.problem] if check.problem else []
-    again = map_over_blocks(partial(score_again, plan), sorted(sample.tolist()), run.cluster.client())
+    again = map_over_blocks(partial(score_again, plan), sorted(sample.tolist()), run.client())
     num_rows, difference, is_identical = 0, 0.0, True
     for check in track(again, title="verify: scored again", total=len(sample), unit="shards", amount=lambda _: 1):
         problems += [check.problem] if check.problem and check.problem not in problems else []

@@ -13,7 +13,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import claim_inputs, digest_inputs
 from skymetal.catalogs.parts import PARTS_FORMAT, RECEIPTS
 from skymetal.deploy import run_directory as names
-from skymetal.deploy.console import say, track
+from skymetal.deploy.console import say
 from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.run import Run
@@ -143,9 +143,11 @@ def _score(run: Run, plan: ScorePlan, missing: list[int]) -> None:
     def note(_: ScoredPart) -> str:
         return progress.describe()
 
-    parts = score_store(plan, run.cluster.client())
+    parts = score_store(plan, run.client())
     try:
-        for part in track(parts, title="score", total=total, unit="galaxies", amount=_num_galaxies, note=note):
+        for part in run.directory.track(
+            parts, title="score", total=total, unit="galaxies", amount=_num_galaxies, note=note
+        ):
             progress.add(part)
             if progress.summary is None:
                 continue

@@ -20,7 +20,7 @@ from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.selection.select import num_tables
 from skymetal.catalogs.selection.select import select as select_targets
 from skymetal.deploy import run_directory as names
-from skymetal.deploy.console import say, track
+from skymetal.deploy.console import say
 from skymetal.deploy.evaluation.of_job import evaluate
 from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.report.report import report as write_report
@@ -43,7 +43,7 @@ def select(run: Run) -> None:
     settings = run.job.targets
     receipts = select_targets(settings, seed=run.job.job.seed, folder=run.directory.folder, name=names.TARGETS)
     total = num_tables(settings, folder=run.directory.folder, name=names.TARGETS)
-    for _ in track(receipts, title="select", total=total, unit="tables", amount=lambda _: 1):
+    for _ in run.directory.track(receipts, title="select", total=total, unit="tables", amount=lambda _: 1):
         pass
     selection = run.targets.selection
     say(f"select: {selection['rows_in']} rows in = {selection['rows_out']} targets + {_removed(selection)}")
@@ -72,9 +72,9 @@ def ingest(run: Run) -> None:
     create_store(plan.store.folder, plan.store.layout)
     missing = plan.missing_blocks()
     if missing or not plan.store.is_finished:
-        receipts = ingest_targets(plan, run.cluster.client())
+        receipts = ingest_targets(plan, run.client())
         total = sum(stop - start for start, stop in map(plan.store.layout.rows, missing))
-        for _ in track(
+        for _ in run.directory.track(
             receipts, title="ingest", total=total, unit="galaxies", amount=lambda r: r.num_stored + r.num_quarantined
         ):
             pass
@@ -118,7 +118,7 @@ def train(run: Run) -> None:
 
 
 def _train_folds(run: Run, plan: TrainPlan) -> None:
-    reports = train_folds(plan, run.cluster.client())
+    reports = train_folds(plan, run.client())
     total = plan.num_folds * plan.recipe.num_epochs
     errors: dict[int, float] = {}
 
@@ -126,7 +126,9 @@ def _train_folds(run: Run, plan: TrainPlan) -> None:
         errors[report.fold] = report.held_out_rmse
         return "held-out RMSE " + ", ".join(f"{fold}: {errors[fold]:.3f}" for fold in sorted(errors))
 
-    for report in track(reports, title="train", total=total, unit="epochs", amount=lambda _: 1, note=note):
+    for report in run.directory.track(
+        reports, title="train", total=total, unit="epochs", amount=lambda _: 1, note=note
+    ):
         run.directory.record("train", "epoch", **asdict(report))
         if report.epoch == report.num_epochs:
             say(f"train: fold {report.fold} done, RMSE on its held-out galaxies {report.held_out_rmse:.4f} dex")
@@ -158,7 +160,9 @@ def publish(run: Run) -> None:
             "store": run.store.digest,
         },
     )
-    for item in track(progress, title="publish", total=len(manifest.receipts), unit="parts", amount=lambda _: 1):
+    for item in run.directory.track(
+        progress, title="publish", total=len(manifest.receipts), unit="parts", amount=lambda _: 1
+    ):
         if isinstance(item, PublishReceipt):
             receipt = item
     kind = "HATS" if receipt.is_hats else "plain Parquet"
@@ -167,15 +171,17 @@ def publish(run: Run) -> None:
 
 def run_steps(run: Run, steps: Sequence[str]) -> None:
     """Run the named steps in order."""
-    for name in steps:
-        if name == "ingest" and "train" in steps and not run.job.score.ensemble:
-            # Before hours of ingest, not after.
-            spec = run.job.images.spec(survey=run.job.targets.survey)
-            check_start(run.job.train, targets=run.targets, spec=spec, seed=run.job.job.seed)
-        _run_step(run, name)
+    with run.directory.working(steps):
+        for name in steps:
+            if name == "ingest" and "train" in steps and not run.job.score.ensemble:
+                # Before hours of ingest, not after.
+                spec = run.job.images.spec(survey=run.job.targets.survey)
+                check_start(run.job.train, targets=run.targets, spec=spec, seed=run.job.job.seed)
+            _run_step(run, name)
 
 
 def _run_step(run: Run, name: str) -> None:
+    run.directory.heartbeat.update(step=name, progress=None)
     run.directory.record(name, "began")
     start = time.monotonic()
     STEPS[name](run)

@@ -81,7 +81,7 @@ def _predict_grey(run: Run, targets: pa.Table) -> Rival:
         truths=tuple(name for name in (run.job.train.labels[0], TRUTH) if name in targets.column_names),
     )
     blocks: Iterator[pa.Table] = map_over_blocks(
-        partial(predict_grey, plan), range(plan.store.num_blocks), run.cluster.client()
+        partial(predict_grey, plan), range(plan.store.num_blocks), run.client()
     )
     total = plan.store.num_blocks
     return grey_rival(list(track(blocks, title="grey control", total=total, unit="shards", amount=lambda _: 1)))

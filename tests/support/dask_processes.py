@@ -88,9 +88,11 @@ class Processes:
         env: Mapping[str, str] | None = None,
         wrapped: Sequence[str] = (),
         nanny: bool = False,
+        resources: str = "",
     ) -> subprocess.Popen[bytes]:
         more = ["--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1", "--memory-limit", "0", "--nthreads", "1"]
         more += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / "scratch")]
+        more += ["--resources", resources] if resources else []
         return self._start(
             "worker", self.address, *more, *options(tls_dir or self.tls_dir), env=env or {}, wrapped=wrapped
         )
