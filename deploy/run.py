@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.cluster import LazyCluster
@@ -24,24 +24,24 @@ class Run:
     cluster: LazyCluster
 
     @property
-    def path(self) -> Path:
-        """The run directory's path."""
-        return self.directory.folder.path
+    def folder(self) -> Folder:
+        """The run directory's folder."""
+        return self.directory.folder
 
     @property
     def targets(self) -> TargetList:
         """The target list; InputError where select has not run."""
-        return open_targets(self.path / names.TARGETS)
+        return open_targets(f"{self.folder}/{names.TARGETS}")
 
     @property
     def store(self) -> CutoutStore:
         """The finished cutout store; InputError where ingest has not ended."""
-        return open_store(self.path / STORE)
+        return open_store(self.folder / STORE)
 
     @property
-    def ensemble(self) -> Path:
+    def ensemble(self) -> Folder:
         """The folder of the ensemble that scores: the job's, or the one this run trains."""
-        return Path(self.job.score.ensemble) if self.job.score.ensemble else self.path / names.ENSEMBLE
+        return open_folder(self.job.score.ensemble) if self.job.score.ensemble else self.folder / names.ENSEMBLE
 
 
 @contextmanager
@@ -49,6 +49,6 @@ def open_run(job: Job) -> Iterator[Run]:
     """Hold the job's run directory, and have a cluster at hand that starts when it is first needed."""
     with (
         hold_run_directory(job) as directory,
-        LazyCluster(job.cluster, scratch=directory.folder.path / SCRATCH) as cluster,
+        LazyCluster(job.cluster, scratch=directory.folder.on_this_machine(SCRATCH).path) as cluster,
     ):
         yield Run(job=job, directory=directory, cluster=cluster)

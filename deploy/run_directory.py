@@ -6,15 +6,17 @@ import fcntl
 import json
 import logging
 import os
-import shutil
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder, digest, open_folder
+from skymetal.catalogs.errors import InputError, StorageFailed
+from skymetal.catalogs.storage import Folder, ObjectFolder, digest, local_path, open_folder
+from skymetal.deploy.bucket_lease import hold_lease
 from skymetal.deploy.config import Job
 
 logger = logging.getLogger(__name__)
@@ -40,8 +42,7 @@ class RunDirectory:
     def record(self, step: str, event: str, **facts: Any) -> None:
         """Append one event, with its time, to events.jsonl."""
         line = json.dumps({"time": round(time.time(), 3), "step": step, "event": event, **facts}, sort_keys=True)
-        with open(self.folder.path / "events.jsonl", "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        self.folder.append("events.jsonl", f"{line}\n".encode())
 
 
 @contextmanager
@@ -51,20 +52,10 @@ def hold_run_directory(job: Job) -> Iterator[RunDirectory]:
     Raises InputError where it cannot be written, or where another process is at work in it.
     """
     folder = open_folder(job.job.run_dir)
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        lock = open(folder.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (held for the whole run)
-    except OSError as error:
-        raise InputError(
-            f"[job] run_dir {folder} cannot be written ({error.strerror}); name a folder you may write to"
-        ) from error
-    with lock:
-        _lock(lock.fileno(), folder)
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+    folder.check()
+    with hold_lease(folder) if isinstance(folder, ObjectFolder) else _hold_lock(local_path(folder, what="a lock")):
         folder.sweep()
-        shutil.rmtree(folder.path / SCRATCH, ignore_errors=True)
+        folder.on_this_machine("").remove_folder(SCRATCH)
         resolved = job.to_toml().encode()
         if not folder.exists("job.toml") or folder.read("job.toml") != resolved:
             folder.write("job.toml", resolved)
@@ -77,29 +68,55 @@ def hold_run_directory(job: Job) -> Iterator[RunDirectory]:
             raise
         except Exception as error:
             logger.exception("the run stopped")
-            error.add_note(f"Details are in {folder.path / LOG}.")
+            error.add_note(f"Details are in {folder.on_this_machine('').path / LOG}.")
             raise
         finally:
             logging.getLogger().removeHandler(handler)
             handler.close()
+            _keep_log(folder)
 
 
-def _lock(descriptor: int, folder: Folder) -> None:
+@contextmanager
+def _hold_lock(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (held for the whole run)
+    except OSError as error:
+        raise InputError(
+            f"[job] run_dir {folder} cannot be written ({error.strerror}); name a folder you may write to"
+        ) from error
+    with lock:
+        _lock(lock.fileno(), folder)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _lock(descriptor: int, folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = (folder.path / ".lock").read_text(encoding="utf-8").strip() or "unknown"
+        owner = (folder / ".lock").read_text(encoding="utf-8").strip() or "unknown"
         raise InputError(
             f"another skymetal (process {owner}) is at work in {folder}; wait for it, or name another [job] run_dir"
         ) from None
 
 
 def _log_to(folder: Folder) -> logging.Handler:
-    path = folder.path / LOG
-    path.parent.mkdir(exist_ok=True)
+    path = folder.on_this_machine("").path / LOG
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     return handler
+
+
+def _keep_log(folder: Folder) -> None:
+    """Keep a copy of this machine's log in the bucket, where the run directory is in one."""
+    if isinstance(folder, ObjectFolder):
+        log = folder.on_this_machine("").read(LOG)
+        with suppress(StorageFailed):  # perhaps that is why the run stopped: the log is still here
+            folder.write(f"logs/{socket.gethostname()}.log", log)

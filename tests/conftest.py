@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,8 +19,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
+def folder(tmp_path: Path) -> LocalFolder:
+    return LocalFolder(tmp_path)
 
 
 @pytest.fixture(scope="session")

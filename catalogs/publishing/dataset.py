@@ -98,7 +98,7 @@ class DatasetWriter:
 
     def named_entries(self) -> list[FileEntry]:
         """Return the entries of all files, by their names in the version."""
-        return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
+        return [replace(entry, file=f"{self.folder.name}/{entry.file}") for entry in self.entries]
 
     @cached_property
     def _max_rows(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 from support.reported_run import Made, make_run
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.config import read_job
 from skymetal.deploy.kept import keep
 from skymetal.deploy.report.facts import NUM_SHOWN, RunFacts, gather_facts, read_quarantine
@@ -64,7 +64,7 @@ def test_a_run_is_read_as_far_as_it_goes(run_dir: Path) -> None:
 
 
 def test_an_evaluation_of_an_older_catalogue_is_not_shown(run_dir: Path) -> None:
-    folder = Folder(run_dir)
+    folder = LocalFolder(run_dir)
     folder.write("evaluation.json", json.dumps([{"name": "out_of_fold", "title": "x", "rmse": 0.1}]).encode())
     assert gather(run_dir).comparisons == []
     version = gather(run_dir).catalog.path.name

@@ -33,7 +33,7 @@ from support.cutout_server import (
 )
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.catalogs.web.http import FetchLimits
 from skymetal.catalogs.web.pace import NUM_FAILURES, ServiceDown
@@ -78,7 +78,7 @@ def make_targets(count: int, **columns: list[Any]) -> pa.Table:
 
 
 def on_disk(path: Path, targets: pa.Table) -> TargetList:
-    return write_targets(Folder(path), "targets.parquet", targets, selection={})
+    return write_targets(LocalFolder(path), "targets.parquet", targets, selection={})
 
 
 def read_all(path: Path, source: ServiceSource, targets: pa.Table) -> list[Cutout]:
@@ -347,7 +347,7 @@ def test_a_folder_of_other_pictures_is_refused_by_what_differs(tmp_path: Path) -
     targets = on_disk(tmp_path, make_targets(1))
     url = "http://127.0.0.1:9/"
     make_source(tmp_path, url).check(targets)
-    Folder(tmp_path).write("downloads/007/7.jpg", b"")
+    LocalFolder(tmp_path).write("downloads/007/7.jpg", b"")
     make_source(tmp_path, url, contact="you@x.org", requests_per_second=3.0).check(targets)
     with pytest.raises(InputError, match=r"size_pix = 64, but this job has size_pix = 128"):
         make_source(tmp_path, url, framing=Framing(size_pix=128, size_rule="petro5")).check(targets)
