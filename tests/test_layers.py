@@ -21,7 +21,7 @@ FORBIDDEN = {
     "deploy": {"torch"},
 }
 # What a machine without GPUs, or without HDF5, does not have.
-OPTIONAL = {"dask_cuda", "h5py", "pynvml", "MNN", "onnx", "_tools"}
+OPTIONAL = {"dask_cuda", "h5py", "obstore", "pynvml", "MNN", "onnx", "_tools"}
 # The one function of catalogs that is for users of Dask, and imports it when it is called.
 FOR_DASK = "to_dask"
 MODULES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]

@@ -126,6 +126,11 @@ def told_as_ours(url: str) -> Iterator[None]:
 
 def _sentence(url: str, error: Exception) -> str:
     text = str(error)
+    if "169.254." in text:  # where a machine of Amazon's would be asked for its role
+        return (
+            f"{url}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run "
+            "on a machine with a role"
+        )
     if "builder error" in text:
         return f"{url}: the store's address is not one; check AWS_ENDPOINT_URL"
     if "error sending request" in text or "operation timed out" in text:

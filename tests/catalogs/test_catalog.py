@@ -285,8 +285,8 @@ def test_what_is_no_catalogue_is_said(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     with pytest.raises(InputError, match="not published yet; run `skymetal publish`"):
         open_catalog(tmp_path)
-    with pytest.raises(InputError, match="is a URL"):
-        open_catalog("s3://bucket/catalogue")
+    with pytest.raises(InputError, match="only s3:// URLs and local paths can be folders"):
+        open_catalog("https://example.org/catalogue")
     (tmp_path / "hats.properties").write_text("obs_collection=other\n")
     with pytest.raises(InputError, match="no catalogue that skymetal wrote"):
         open_catalog(tmp_path)

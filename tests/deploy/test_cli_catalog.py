@@ -98,7 +98,7 @@ def test_our_flags_are_shown_by_name_and_a_users_own_are_not(run_dir: Path, cata
 
 
 def test_a_url_is_refused_as_it_was_given(run_dir: Path) -> None:
-    assert "s3://bucket/run is a URL" in refused("info", "s3://bucket/run")
+    assert "https://host/run: only s3:// URLs" in refused("info", "https://host/run")
     assert "s3://bucket/x.csv is a URL" in refused("export", run_dir, "s3://bucket/x.csv")
 
 

@@ -33,7 +33,7 @@ def test_verify_beside_a_damaged_target_list_says_which_file_is_damaged(tmp_path
     fill(LocalFolder(tmp_path / "store.zarr"))
     (tmp_path / "t.csv").write_text("object_id\n" + "".join(f"{1000 + row}\n" for row in range(20)))
     settings = TargetSettings(survey="sdss", tables=(str(tmp_path / "t.csv"),))
-    path = select_all(settings, seed=0, folder=LocalFolder(tmp_path), name="targets.parquet").path
+    path = Path(str(select_all(settings, seed=0, folder=LocalFolder(tmp_path), name="targets.parquet")))
     damaged = bytearray(path.read_bytes())
     damaged[100] ^= 1
     path.write_bytes(damaged)

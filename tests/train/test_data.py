@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from support.tiny_training import QUARANTINED_ROW, UNLABELLED_ROW, make_cutouts,
 
 from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import open_targets, write_targets
-from skymetal.train.data import gather_pixels, measure_normalisation, pixels_path, read_training_set
+from skymetal.train.data import gather_pixels, measure_normalisation, pixels_name, read_training_set
 from skymetal.train.settings import TrainSettings
 
 
@@ -40,12 +41,12 @@ def test_pixels_are_gathered_once_and_whole_or_not_at_all(folder: LocalFolder, m
     with pytest.raises(RuntimeError, match=r"needs 0.0 GB for the training pixels and cannot be written \(No space"):
         gather_pixels(plan)
     monkeypatch.undo()
-    assert not pixels_path(plan).exists()
+    assert not (Path(plan.checkpoints) / pixels_name(plan)).exists()
     gather_pixels(plan)
-    before = pixels_path(plan).stat()
+    before = (Path(plan.checkpoints) / pixels_name(plan)).stat()
     gather_pixels(plan)
-    assert pixels_path(plan).stat() == before
-    np.save(pixels_path(plan), np.zeros((3, 32, 32, 3), np.uint8))
+    assert (Path(plan.checkpoints) / pixels_name(plan)).stat() == before
+    np.save((Path(plan.checkpoints) / pixels_name(plan)), np.zeros((3, 32, 32, 3), np.uint8))
     with pytest.raises(RuntimeError, match="is of another training set; delete it"):
         read_training_set(plan)
 

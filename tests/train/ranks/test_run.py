@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from support.tiny_training import tiny_plan
 
 from skymetal.catalogs.storage import open_folder
-from skymetal.train.data import pixels_path
+from skymetal.train.data import pixels_name
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.asking import worker_hosts
 from skymetal.train.ranks.run import FoldsFailed, Patience, train_folds
@@ -98,7 +98,7 @@ def test_all_that_is_trained_is_told_as_it_ends_and_a_second_call_has_nothing_to
         told.append((report.fold, report.epoch))
     assert sorted(told) == epochs(plan)
     assert list(members(plan)) == ["fold0.json", "fold1.json"]
-    assert not pixels_path(plan).exists()
+    assert not (Path(plan.checkpoints) / pixels_name(plan)).exists()
     assert list(train_folds(plan, client)) == []
 
 
