@@ -8,10 +8,10 @@ bytes.
 
 from __future__ import annotations
 
-import _thread
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -101,14 +101,16 @@ class _Lease:
             self._number += 1
             try:
                 stamp = self._folder.replace_if(LEASE, self._content(), self._stamp)
-            except (StorageFailed, FileNotFoundError) as error:
+            except Exception as error:  # whatever ails it, the lease is then not renewed
                 logger.warning("the lease could not be renewed: %s", error)
                 if time.monotonic() - last < STALE_SECONDS:
                     continue
                 stamp = None
             if stamp is None:
                 self.is_lost = True
-                _thread.interrupt_main()
+                signal.pthread_kill(
+                    threading.main_thread().ident or 0, signal.SIGINT
+                )  # wakes it, whatever it waits for
                 return
             self._stamp, last = stamp, time.monotonic()
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
@@ -26,7 +26,7 @@ def place_of(url: str) -> Path:
     return _root() / "work" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def keep(url: str, stamp: FileStamp, pieces: Callable[[], Iterator[bytes]]) -> Path:
+def keep(url: str, stamp: FileStamp, pieces: Iterator[bytes]) -> Path:
     """Return the path of a copy, written from ``pieces`` unless it is there; of several processes one writes."""
     folder = LocalFolder(_root() / "copies")
     name = hashlib.sha256(repr((url, stamp)).encode()).hexdigest()[:32]
@@ -39,7 +39,7 @@ def keep(url: str, stamp: FileStamp, pieces: Callable[[], Iterator[bytes]]) -> P
             return path
         _delete_old(folder.path)
         with folder.open_new(name, flush=False) as file:
-            for piece in pieces():
+            for piece in pieces:
                 file.write(piece)
     return path
 

@@ -15,23 +15,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
 from pyarrow.fs import PyFileSystem
 
-from skymetal.catalogs.errors import InputError, StorageFailed
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import copies
 from skymetal.catalogs.storage.arrow import ObjectReader
+from skymetal.catalogs.storage.bucket import Bucket
 from skymetal.catalogs.storage.folder import FileStamp, Folder
 from skymetal.catalogs.storage.globs import glob_to_regex, literal_start
 from skymetal.catalogs.storage.local import LocalFolder
-from skymetal.catalogs.storage.s3 import FIRST_PATIENCE_SECONDS, PATIENCE_SECONDS, connect, told_as_ours
 
 CURRENT = "CURRENT"
 """The object that is a pointer: in the folder of the pointer's name, it holds the name of the folder pointed to."""
-WRITER = "skymetal-writer"
-PIECE_BYTES = 8 << 20
 SPOOLED_BYTES = 64 << 20
 """What is written piece by piece waits in memory up to so much, then on this machine's disk."""
 
@@ -40,7 +38,7 @@ SPOOLED_BYTES = 64 << 20
 class ObjectFolder(Folder):
     """A folder in a bucket: the objects whose keys begin with ``prefix`` and a slash."""
 
-    bucket: str
+    bucket: Bucket
     prefix: str = ""
 
     @classmethod
@@ -59,13 +57,13 @@ class ObjectFolder(Folder):
         is_plain = parts.netloc and not parts.query and not parts.fragment and url.isprintable()
         if not is_plain or any(step in ("", ".", "..") for step in steps):
             raise InputError(f"{shown} is not s3://bucket/path with a bucket, and steps that are names; mend it")
-        return cls(parts.netloc, "/".join(steps))
+        return cls(Bucket(parts.netloc), "/".join(steps))
 
     def __truediv__(self, name: str) -> ObjectFolder:
         return ObjectFolder(self.bucket, self._key(name))
 
     def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        return self.bucket.url(self.prefix)
 
     @property
     def name(self) -> str:
@@ -79,33 +77,15 @@ class ObjectFolder(Folder):
 
     def exists(self, name: str = "") -> bool:
         """Tell whether there is an object of that name, or any below it."""
-        if name and self.find_size(name) is not None:
-            return True
-        return any(True for _ in self._list(self._key(name), chunk_size=1))
+        return (bool(name) and self.find_size(name) is not None) or bool(self.bucket.list(self._key(name), most=1))
 
     def find_size(self, name: str) -> int | None:
         """Return the size of an object in bytes; None where there is none."""
-        try:
-            return int(self._head(name)["size"])
-        except FileNotFoundError:
-            return None
+        return _find_size(self.bucket, self._key(name))
 
     def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
         """Return a whole object; raise FileNotFoundError where there is none, OSError where it is too large."""
-        with self._told(name):
-            found = _client().get(self._store, self._key(name))
-            size = found.meta["size"]
-            data = None if max_bytes is not None and size > max_bytes else bytes(found.bytes())
-        if data is None:
-            raise OSError(f"{name} has {size} bytes, at most {max_bytes} are expected")
-        if len(data) != size:
-            raise StorageFailed(f"{self}/{name}: {len(data)} of {size} bytes came; run the same again")
-        return data
-
-    def read_range(self, name: str, start: int, stop: int) -> bytes:
-        """Return some bytes of an object; raise FileNotFoundError where there is none."""
-        with self._told(name):
-            return bytes(_client().get_range(self._store, self._key(name), start=start, end=stop))
+        return self.bucket.get(self._key(name), max_bytes=max_bytes)
 
     def names(self, pattern: str) -> list[str]:
         """Return the sorted names of the objects that match a glob pattern."""
@@ -119,26 +99,23 @@ class ObjectFolder(Folder):
 
     def stamp(self, name: str) -> FileStamp:
         """Return what changes with an object's bytes: its entity tag and size."""
-        head = self._head(name)
+        head = self.bucket.head(self._key(name))
         return head["e_tag"], head["size"]
 
     def digest(self, name: str) -> str:
         """Return the SHA-256 of an object, read piece by piece."""
-        result = hashlib.sha256()
-        for piece in self._pieces(name):
-            result.update(piece)
-        return result.hexdigest()
+        return self.bucket.get_pieces(self._key(name), _digest)
 
     def local_copy(self, name: str) -> Path:
         """Return a copy on this machine's disk, made once for all processes and for as long as the object stays."""
         stamp = self.stamp(name)
-        return copies.keep(f"{self}/{name}", stamp, lambda: self._pieces(name))
+        return self.bucket.get_pieces(self._key(name), lambda pieces: copies.keep(f"{self}/{name}", stamp, pieces))
 
     @property
     def filesystem(self) -> PyFileSystem:
         """The Arrow filesystem that reads objects by ranges."""
-        bucket = ObjectFolder(self.bucket)
-        return PyFileSystem(ObjectReader(str(bucket), bucket.find_size, bucket.read_range))
+        bucket = self.bucket
+        return PyFileSystem(ObjectReader(bucket.url(""), lambda key: _find_size(bucket, key), bucket.get_range))
 
     def arrow_path(self, name: str) -> str:
         """Return an object's path in that filesystem."""
@@ -146,47 +123,31 @@ class ObjectFolder(Folder):
 
     def write(self, name: str, data: bytes, *, flush: bool = True) -> None:
         """Write an object whole, replacing any older one in one step; it is safe once this returns."""
-        with self._told(name):
-            _client().put(self._store, self._key(name), data, chunk_size=PIECE_BYTES)
+        self.bucket.put(self._key(name), data)
 
     @contextmanager
     def open_new(self, name: str, *, flush: bool = True) -> Iterator[BinaryIO]:
         """Give a file to write piece by piece; it is uploaded, whole, when the block ends without an error."""
-        with tempfile.SpooledTemporaryFile(SPOOLED_BYTES, prefix="skymetal-") as file:
-            yield cast(BinaryIO, file)
-            file.seek(0)
-            with self._told(name):
-                _client().put(self._store, self._key(name), file, chunk_size=PIECE_BYTES)
+        with tempfile.SpooledTemporaryFile(SPOOLED_BYTES, prefix="skymetal-") as spooled:
+            file = cast(BinaryIO, spooled)
+            yield file
+            self.bucket.put(self._key(name), file)
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write an object unless one is there; return whether this call made it."""
-        writer = uuid.uuid4().hex
-        try:
-            with self._told(name):
-                _client().put(self._store, self._key(name), data, mode="create", attributes={WRITER: writer})
-        except FileExistsError:
-            # Perhaps our own: the first try came through, and only its answer was lost.
-            with self._told(name):
-                return bool(_client().get(self._store, self._key(name)).attributes.get(WRITER) == writer)
-        return True
+        return self.bucket.create(self._key(name), data)
 
     def replace_if(self, name: str, data: bytes, stamp: FileStamp) -> FileStamp | None:
         """Replace an object if it is still the one of that stamp; return the new stamp, or None where it was not."""
-        try:
-            with self._told(name):
-                _client().put(self._store, self._key(name), data, mode={"e_tag": str(stamp[0]), "version": None})
-        except FileExistsError:
-            if self.read(name) != data:  # else our first try came through, and only its answer was lost
-                return None
-        return self.stamp(name)
+        return self.stamp(name) if self.bucket.replace(self._key(name), data, str(stamp[0])) else None
 
     def seconds_since_written(self, name: str) -> float:
         """Return the age of an object by the store's own clock, which an object written now tells."""
         clock = f".clock-{uuid.uuid4().hex}"
         self.write(clock, b"")
-        now = self._head(clock)["last_modified"]
+        now = self.bucket.head(self._key(clock))["last_modified"]
         self.remove(clock)
-        return float((now - self._head(name)["last_modified"]).total_seconds())
+        return float((now - self.bucket.head(self._key(name))["last_modified"]).total_seconds())
 
     def append(self, name: str, data: bytes) -> None:
         """Add to the end of a small object by writing it anew; one writer at a time."""
@@ -203,15 +164,11 @@ class ObjectFolder(Folder):
 
     def remove(self, name: str) -> None:
         """Delete an object; it need not be there."""
-        with self._told(name):
-            _client().delete(self._store, self._key(name))
+        self.bucket.delete([self._key(name)])
 
     def remove_folder(self, name: str) -> None:
         """Delete all objects below; there need be none."""
-        keys = [item["path"] for item in self._list(self._key(name))]
-        if keys:
-            with self._told(name):
-                _client().delete(self._store, keys)
+        self.bucket.delete(self.bucket.list(self._key(name)))
 
     def sweep(self) -> int:
         """Delete nothing: a killed writer leaves no half object that could be seen."""
@@ -250,44 +207,25 @@ class ObjectFolder(Folder):
 
     def check(self) -> None:
         """Raise InputError where the bucket cannot be reached or looked into; asked once, with little patience."""
-        try:
-            store = connect(self.bucket, FIRST_PATIENCE_SECONDS)
-            with told_as_ours(str(self)):
-                next(iter(_client().list(store, self.prefix or None, chunk_size=1)), None)
-        except StorageFailed as error:
-            raise InputError(str(error)) from error
-
-    @property
-    def _store(self) -> Any:
-        return connect(self.bucket, PATIENCE_SECONDS)
+        self.bucket.check(self.prefix)
 
     def _key(self, name: str) -> str:
         return "/".join(part for part in (self.prefix, name) if part)
 
-    def _told(self, name: str) -> Any:
-        connect(self.bucket, PATIENCE_SECONDS)  # says, in words, that the client is not installed
-        return told_as_ours(f"{self}/{name}" if name else str(self))
-
-    def _head(self, name: str) -> Any:
-        with self._told(name):
-            return _client().head(self._store, self._key(name))
-
-    def _pieces(self, name: str) -> Iterator[bytes]:
-        with self._told(name):
-            for piece in _client().get(self._store, self._key(name)).stream(PIECE_BYTES):
-                yield bytes(piece)
-
-    def _list(self, prefix: str, *, chunk_size: int = 1000) -> Iterator[Any]:
-        with self._told(""):
-            for page in _client().list(self._store, prefix or None, chunk_size=chunk_size):
-                yield from page
-
     def _relative(self, prefix: str) -> list[str]:
         start = len(self.prefix) + 1 if self.prefix else 0
-        return [item["path"][start:] for item in self._list(prefix)]
+        return [key[start:] for key in self.bucket.list(prefix)]
 
 
-def _client() -> Any:
-    import obstore  # optional: only for who has a bucket; connect() says so in words
+def _find_size(bucket: Bucket, key: str) -> int | None:
+    try:
+        return int(bucket.head(key)["size"])
+    except FileNotFoundError:
+        return None
 
-    return obstore
+
+def _digest(pieces: Iterator[bytes]) -> str:
+    result = hashlib.sha256()
+    for piece in pieces:
+        result.update(piece)
+    return result.hexdigest()

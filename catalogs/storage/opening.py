@@ -27,7 +27,7 @@ def open_folder(location: Location) -> Folder:
         return location
     if is_url(location):
         scheme, _, rest = str(location).partition(":")
-        return ObjectFolder.of_url(f"{scheme}://{rest.lstrip('/')}")
+        return ObjectFolder.of_url(f"{scheme}:{rest if rest.startswith('//') else '/' + rest}")
     folder = LocalFolder(Path(location).expanduser().absolute())
     folder.check()
     return folder

@@ -9,12 +9,13 @@ from __future__ import annotations
 import configparser
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from skymetal.catalogs.errors import InputError, StorageFailed, first_line
@@ -22,10 +23,13 @@ from skymetal.catalogs.errors import InputError, StorageFailed, first_line
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+Result = TypeVar("Result")
+
 PATIENCE_SECONDS = 180.0
 """How long a request is tried again where the network is down or the store is too busy; then the run stops."""
 FIRST_PATIENCE_SECONDS = 5.0
 """The same at the door, where a wrong address is likelier than a store that is down."""
+PAUSES_SECONDS = (0.1, 0.5, 2.0, 5.0, 10.0)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _FROM_FILES = {"aws_access_key_id": "access_key_id", "aws_secret_access_key": "secret_access_key"}
 
@@ -65,6 +69,8 @@ def _may_be_plain(endpoint: str) -> bool:
     Whoever listens on the way would see every byte.
     """
     parts = urlsplit(endpoint)
+    if endpoint and (parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc):
+        raise InputError("AWS_ENDPOINT_URL must be https://host or https://host:port, without a user or password")
     if parts.scheme != "http":
         return False
     if parts.hostname not in _LOOPBACK and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in ("1", "true"):
@@ -102,6 +108,25 @@ def _section(variable: str, name: str, section: str) -> dict[str, str]:
         raise InputError(f"{path} cannot be read as a file of the AWS tools; mend it, or use the environment") from None
 
 
+class _AnswerCut(StorageFailed):
+    """The store did what it was asked, or will when it is asked again: only its answer ended too soon."""
+
+
+def ask(url: str, call: Callable[[], Result]) -> Result:
+    """Return what the client says, asking again a few times where the answer was cut, which the client does not.
+
+    Raises as :func:`told_as_ours` does.
+    """
+    for pause in PAUSES_SECONDS:
+        try:
+            with told_as_ours(url):
+                return call()
+        except _AnswerCut:
+            time.sleep(pause)
+    with told_as_ours(url):
+        return call()
+
+
 @contextmanager
 def told_as_ours(url: str) -> Iterator[None]:
     """Turn the client's errors into FileNotFoundError, FileExistsError or StorageFailed, naming the URL."""
@@ -112,8 +137,10 @@ def told_as_ours(url: str) -> Iterator[None]:
     except (client.AlreadyExistsError, client.PreconditionError) as error:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), url) from error
     except (client.NotFoundError, FileNotFoundError) as error:
+        if isinstance(error, FileNotFoundError) and error.errno is not None:
+            raise  # this machine's disk
         if "NoSuchBucket" in str(error):
-            raise StorageFailed(f"{url}: there is no such bucket; make it, or mend the URL") from error
+            raise StorageFailed(_sentence(url, error)) from error
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url) from error
     except (client.PermissionDeniedError, client.UnauthenticatedError) as error:
         raise StorageFailed(
@@ -121,18 +148,23 @@ def told_as_ours(url: str) -> Iterator[None]:
             "and what they may do with this bucket"
         ) from error
     except (client.BaseError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # this machine's disk
+        if "response body" in str(error):
+            sentence = f"{url}: the store's answers are cut short; check the network, then run the same again"
+            raise _AnswerCut(sentence) from error
         raise StorageFailed(_sentence(url, error)) from error
 
 
 def _sentence(url: str, error: Exception) -> str:
     text = str(error)
+    if "NoSuchBucket" in text:
+        return f"{url}: there is no such bucket; make it, or mend the URL"
     if "169.254." in text:  # where a machine of Amazon's would be asked for its role
         return (
-            f"{url}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run "
-            "on a machine with a role"
+            f"{url}: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or "
+            "run on a machine with a role"
         )
-    if "builder error" in text:
-        return f"{url}: the store's address is not one; check AWS_ENDPOINT_URL"
     if "error sending request" in text or "operation timed out" in text:
         where = endpoint_of({}) or "Amazon S3"
         return f"{url}: {where} cannot be reached; check the network and AWS_ENDPOINT_URL, then run the same again"

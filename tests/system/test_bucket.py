@@ -1,133 +1,123 @@
-"""The whole job with its run directory in a bucket: the bytes of a local run, also when it is killed and goes on
-elsewhere, and when the store fails now and then."""
+"""The whole job with its run directory in a bucket, behind a store that fails now and then; killed, and gone on with
+on a machine that knows nothing of it: the bytes of a local run."""
 
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from support import runs
-from support.s3_server import BUCKET, CREDENTIALS, CUT_BODY, LOSE_ANSWER, SLOW_DOWN, faulty_proxy, s3_server
+from support.s3_server import BUCKET, CREDENTIALS, CUT_BODY, LOSE_ANSWER, SLOW_DOWN, faulty_proxy
 
 from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.proof import prove_catalog
-from skymetal.catalogs.storage import Folder, open_folder
+from skymetal.catalogs.storage import open_folder
 from skymetal.catalogs.storage.s3 import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+URL = f"s3://{BUCKET}/surveys/tiny"
+FAULTS = (LOSE_ANSWER, SLOW_DOWN, CUT_BODY)
+
+
+def now_and_then(number: int, request: BaseHTTPRequestHandler) -> str:
+    """Spoil every seventh request of a kind, each time in another way."""
+    wrong = FAULTS[number // 7 % len(FAULTS)]
+    return wrong if number % 7 == 3 and (wrong != CUT_BODY or request.command == "GET") else ""
+
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with s3_server() as address:
-        yield address
+def finished(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of two machines that have made the run in the bucket; this process can read it too."""
+    root = tmp_path_factory.mktemp("machines")
+    with pytest.MonkeyPatch.context() as patch, faulty_proxy(s3) as proxy:
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": proxy.address}.items():
+            patch.setenv(name, value)
+        proxy.fault = now_and_then
+        connect.cache_clear()
+        be_on_machine(root / "first", patch)
+        folder = open_folder(URL)
 
+        def is_scoring() -> bool:
+            return len(folder.names("parts/receipts/*.json")) >= 3
 
-@pytest.fixture
-def url(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """A place in the bucket, for this process and those that it starts."""
-    (tmp_path / "home").mkdir()
-    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": server, "HOME": str(tmp_path / "home")}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "home"))
+        assert runs.kill_when(is_scoring, "run", root / "first" / "job.toml")
+        assert folder.exists(".lease.json")
+        assert not folder.exists("parts/manifest.json")
+        be_on_machine(root / "second", patch)
+        result = runs.run("run", root / "second" / "job.toml")
+        assert result.returncode == 0, result.stderr
+        assert len(proxy.done) > 30
+        patch.setenv("AWS_ENDPOINT_URL", s3)
+        connect.cache_clear()
+        yield root
     connect.cache_clear()
-    yield f"s3://{BUCKET}/{uuid.uuid4().hex}"
-    connect.cache_clear()
 
 
-def write_job(path: Path, url: str) -> Path:
-    return runs.write_job(path, runs.TINY_JOB.replace('run_dir = "run"', f'run_dir = "{url}"'))
+def be_on_machine(path: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have a home and a folder for temporary files that are empty, and the job in a folder of its own."""
+    runs.write_job(path, runs.TINY_JOB.replace('run_dir = "run"', f'run_dir = "{URL}"'))
+    for name in ("HOME", "TMPDIR"):
+        (path / name).mkdir()
+        patch.setenv(name, str(path / name))
 
 
-def contents(folder: Folder) -> dict[str, str]:
-    return {name: hashlib.sha256(folder.read(name)).hexdigest() for name in folder.files()}
-
-
-def check_as_local(url: str, undisturbed: Path) -> None:
-    there = open_folder(url)
-    assert contents((there / "catalogue").resolved()) == runs.contents(undisturbed / "catalogue")
-    for name in ("store.zarr", "ensemble", "parts", "figures"):
-        assert contents(there / name) == runs.contents(undisturbed / name), name
+@pytest.mark.usefixtures("finished")
+def test_every_byte_is_that_of_a_local_run(undisturbed: Path) -> None:
+    there = open_folder(URL)
+    folders = {name: there / name for name in ("store.zarr", "ensemble", "parts", "figures")}
+    folders["catalogue"] = (there / "catalogue").resolved()
+    for name, folder in folders.items():
+        found = {file: hashlib.sha256(folder.read(file)).hexdigest() for file in folder.files()}
+        assert found == runs.contents(undisturbed / name), name
     for name in ("targets.parquet", "quarantine.csv", "evaluation.json"):
         assert there.read(name) == (undisturbed / name).read_bytes(), name
-    assert there.exists("report.html")
-    assert there.exists("events.jsonl")
-    assert not there.exists(".lease.json")
+    assert there.names("*.*") == sorted(
+        ["evaluation.csv", "evaluation.json", "events.jsonl", "job.toml", "quarantine.csv", "report.html", "score.json"]
+        + ["targets.parquet"]
+    )
     assert there.names("logs/*.log")
 
 
-def test_a_job_in_a_bucket_gives_the_bytes_of_a_local_one_and_is_read_there(
-    undisturbed: Path, url: str, tmp_path: Path
-) -> None:
-    job = write_job(tmp_path / "job", url)
-    result = runs.run("run", job)
-    assert result.returncode == 0, result.stderr
-    check_as_local(url, undisturbed)
-    for path in (tmp_path / "job").rglob("*"):
-        assert path.name == "job.toml", "something was left beside the job"
-    assert CREDENTIALS["AWS_SECRET_ACCESS_KEY"].encode() not in b"".join(
-        open_folder(url).read(name) for name in open_folder(url).files()
-    )
-    there, here = open_catalog(url), open_catalog(undisturbed)
+def test_nothing_is_left_beside_the_job_and_no_secret_in_the_bucket(finished: Path) -> None:
+    for machine in finished.iterdir():
+        assert {path.name for path in machine.iterdir()} == {"job.toml", "HOME", "TMPDIR"}
+    there = open_folder(URL)
+    secret = CREDENTIALS["AWS_SECRET_ACCESS_KEY"].encode()
+    assert not [name for name in there.files() if secret in there.read(name)]
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_catalogue_is_read_where_it_is(undisturbed: Path) -> None:
+    there, here = open_catalog(URL), open_catalog(undisturbed)
     assert there.to_arrow().equals(here.to_arrow())
     row = here.to_arrow(["ra", "dec"]).slice(5, 1).to_pylist()[0]
     near = there.cone(row["ra"], row["dec"], 3600.0)
     assert near.num_rows
     assert near.equals(here.cone(row["ra"], row["dec"], 3600.0))
+    assert there.sample(5).equals(here.sample(5))
     assert not [finding for checked in prove_catalog(there) for finding in checked.findings]
     assert there.to_duckdb().count("*").fetchall() == [(there.num_rows,)]
     assert len(there.to_dask(["oh_p50"]).compute()) == there.num_rows
-    refused = runs.run("catalog", "sql", url, "SELECT 1")
-    assert refused.returncode == 2
-    assert "sql, which runs in a process without network, needs files on this machine" in refused.stderr
-    again = runs.run("run", job)
-    assert again.returncode == 0, again.stderr
-    check_as_local(url, undisturbed)
 
 
-def test_a_job_killed_in_mid_score_goes_on_on_a_machine_that_knows_nothing_of_it(
-    undisturbed: Path, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = open_folder(url)
-
-    def is_scoring() -> bool:
-        return len(folder.names("parts/receipts/*.json")) >= 3
-
-    assert runs.kill_when(is_scoring, "run", write_job(tmp_path / "first", url))
-    assert folder.exists(".lease.json")
-    assert not folder.exists("manifest.json")
-    monkeypatch.setenv("HOME", str(tmp_path / "other"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "other"))
-    (tmp_path / "other").mkdir()
-    result = runs.run("run", write_job(tmp_path / "second", url))
-    assert result.returncode == 0, result.stderr
-    check_as_local(url, undisturbed)
-
-
-def test_two_jobs_cannot_have_one_run_directory(url: str, tmp_path: Path) -> None:
-    job = write_job(tmp_path, url)
-    open_folder(url).write(".lease.json", b'{"pid": 1, "host": "elsewhere", "machine": "another"}')
-    result = runs.run("select", job)
-    assert result.returncode == 2
-    assert "another skymetal (process 1 on elsewhere) is at work in s3://" in result.stderr
-
-
-def test_a_store_that_fails_now_and_then_costs_no_byte(
-    undisturbed: Path, url: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fault(number: int, request: object) -> str:
-        word = [LOSE_ANSWER, SLOW_DOWN, CUT_BODY][number // 7 % 3]
-        method = getattr(request, "command", "")
-        is_sensible = word != CUT_BODY or method == "GET"
-        return word if number % 7 == 3 and is_sensible else ""
-
-    with faulty_proxy(server) as proxy:
-        proxy.fault = fault
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
-        result = runs.run("run", write_job(tmp_path, url))
+@pytest.mark.usefixtures("finished")
+def test_the_command_line_reads_it_too_and_refuses_what_needs_a_disk(tmp_path: Path) -> None:
+    for arguments in (("info", URL), ("verify", f"{URL}/catalogue"), ("export", URL, tmp_path / "all.csv")):
+        result = runs.run("catalog", *arguments)
         assert result.returncode == 0, result.stderr
-        assert len(proxy.done) > 30
-    check_as_local(url, undisturbed)
+    assert runs.run("store", "verify", URL).returncode == 0
+    for arguments, words in (
+        (
+            ("catalog", "sql", URL, "SELECT 1"),
+            "sql, which runs in a process without network, needs files on this machine",
+        ),
+        (("store", "repair", URL), "repair needs files on this machine, and s3://"),
+        (("catalog", "info", "s3://no-such/run"), "s3://no-such/run: there is no such bucket"),
+    ):
+        result = runs.run(*arguments)
+        assert result.returncode == 2, result.stderr
+        assert words in result.stderr
