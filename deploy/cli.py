@@ -82,7 +82,7 @@ def main() -> None:
 @_set_option
 def demo(out: str, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
-    _run(read_job(DEMO, [f"job.run_dir={json.dumps(out)}", *assignments]))
+    _run(read_job(DEMO, [f"job.run_dir={json.dumps(out, ensure_ascii=False)}", *assignments]))
     say(f"\nLook at     {out}/report.html")
     say(
         f"Query       {sys.argv[0]} catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'"

@@ -11,7 +11,7 @@ import click
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.kept import refuse_damaged_list
-from skymetal.catalogs.storage import Folder, local_path, open_file, open_folder
+from skymetal.catalogs.storage import Folder, local_path, open_folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.deploy.config import read_job
 from skymetal.deploy.console import format_table, say, track
@@ -108,8 +108,7 @@ def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:
 
 
 def _store_folder(path: str) -> Folder:
-    parent, name = open_file(path)
-    if parent.find_size(name) is not None:
+    if Path(path).is_file():
         raise InputError(f"{path} is a file; name a run directory, or the store in it")
     folder = open_folder(path)
     if folder.find_size(STORE) is not None:

@@ -19,7 +19,7 @@ from skymetal import __version__
 from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.fits.cards import FitsError
 from skymetal.catalogs.fits.header import walk_hdus
-from skymetal.catalogs.storage import LocalFolder, local_path, open_folder
+from skymetal.catalogs.storage import LocalFolder, open_folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.catalogs.web.http import FetchLimits
 from skymetal.catalogs.web.pace import Pacer
@@ -128,7 +128,13 @@ class ServiceSource:
     @property
     def _folder(self) -> Path:
         """Where the pictures are, and what all workers know of the pace: both need a disk that they share."""
-        return local_path(open_folder(self.downloads), what=f"[images] folder, for what {self.service!r} sends,")
+        folder = open_folder(self.downloads)
+        if not isinstance(folder, LocalFolder):
+            raise InputError(
+                f"[images] folder must be a path on a disk that every worker sees, to keep what {self.service!r} sends: "
+                f"{folder} is in a bucket"
+            )
+        return folder.path
 
     @property
     def _kept(self) -> Downloads:

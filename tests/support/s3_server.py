@@ -1,6 +1,6 @@
 """A real S3 server on loopback, moto's, in a process and an environment of its own, and a proxy that fails on demand.
 
-moto needs libraries in other versions than skymetal does, so `make` gives it a virtual environment beside ours.
+moto needs libraries in other versions than skymetal does, so `make test` gives it a virtual environment inside ours.
 """
 
 from __future__ import annotations

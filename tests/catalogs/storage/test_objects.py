@@ -170,7 +170,7 @@ def test_a_path_made_of_a_url_is_the_url() -> None:
 @pytest.mark.parametrize("address", ["nonsense", "ftp://host", "https://", "https://me:secret@host"])
 def test_what_is_no_address_of_a_store_is_refused(aws: pytest.MonkeyPatch, address: str) -> None:
     aws.setenv("AWS_ENDPOINT_URL", address)
-    with pytest.raises(InputError, match="^AWS_ENDPOINT_URL must be https://host or https://host:port, without"):
+    with pytest.raises(InputError, match=r"^AWS_ENDPOINT_URL must be https://host or https://host:port, without"):
         open_folder("s3://bucket/run").check()
 
 

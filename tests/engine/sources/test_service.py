@@ -608,3 +608,9 @@ def test_four_processes_killed_and_started_again_ask_for_nothing_twice(tmp_path:
         assert (kind in QUARANTINED) == (not line.isdigit() or line == "0")
     times = [request.time for request in log]
     assert len(log) <= 200 * (times[-1] - times[0]) + 2
+
+
+def test_downloads_are_not_kept_in_a_bucket(tmp_path: Path) -> None:
+    asking = make_source(tmp_path, "http://127.0.0.1:1", downloads="s3://bucket/run/downloads")
+    with pytest.raises(InputError, match="must be a path on a disk that every worker sees, to keep what 'sdss' sends"):
+        asking.check(on_disk(tmp_path, make_targets(1)))
