@@ -13,7 +13,7 @@ SETTINGS := pyproject.toml constraints.txt
 demo: $(VENV)/.run  ## the whole path on a small simulated survey
 	$(BIN)/skymetal demo --out $(OUT)
 
-test: $(VENV)/.dev  ## every test, the slow ones too
+test: $(VENV)/.dev $(VENV)/.s3-server  ## every test, the slow ones too
 	$(BIN)/python -m pytest $(TWO_AT_ONCE)
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
@@ -43,4 +43,10 @@ $(VENV)/.run: $(VENV)/.torch
 
 $(VENV)/.dev: $(VENV)/.torch
 	$(PIP) --editable '.[dev]'
+	touch $@
+
+# The S3 server that tests run is a program with an environment of its own: it needs other versions than we have.
+$(VENV)/.s3-server: $(VENV)/.torch tests/support/s3_server.txt
+	$(PYTHON) -m venv $(VENV)/moto
+	$(VENV)/moto/bin/python -m pip install --quiet --disable-pip-version-check --requirement tests/support/s3_server.txt
 	touch $@

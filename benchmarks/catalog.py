@@ -36,7 +36,7 @@ from skymetal.catalogs.parts import commit_part, write_manifest
 from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.region import cone_ranges
 from skymetal.catalogs.schema import catalogue_schema
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 
 SCHEMA = catalogue_schema(num_folds=5, has_sky=True).to_arrow()
 ROWS_A_PART = 4096
@@ -60,13 +60,13 @@ def main() -> None:
 
 
 def measure(run_dir: Path, num_rows: int) -> dict[str, Any]:
-    manifest = make_parts(Folder(run_dir / "parts"), num_rows)
+    manifest = make_parts(LocalFolder(run_dir / "parts"), num_rows)
     begun = time.perf_counter()
     *_, receipt = publish(
-        parts=Folder(run_dir / "parts"),
+        parts=LocalFolder(run_dir / "parts"),
         manifest=manifest,
         schema=SCHEMA,
-        run_dir=Folder(run_dir),
+        run_dir=LocalFolder(run_dir),
         settings=CatalogSettings(name="benchmark"),
         provenance={"version": "benchmark"},
     )
@@ -91,7 +91,7 @@ def measure(run_dir: Path, num_rows: int) -> dict[str, Any]:
     }
 
 
-def make_parts(parts: Folder, num_rows: int) -> Any:
+def make_parts(parts: LocalFolder, num_rows: int) -> Any:
     random = np.random.default_rng(0)
     ra, dec = random.uniform(0, 360, num_rows), np.degrees(np.arcsin(random.uniform(-1, 1, num_rows)))
     index = healpix29(ra, dec)
@@ -103,7 +103,7 @@ def make_parts(parts: Folder, num_rows: int) -> Any:
     return write_manifest(parts, len(sky), run_digest="benchmark")
 
 
-def make_part(parts: Folder, number: int, sky: tuple[Any, Any, Any]) -> None:
+def make_part(parts: LocalFolder, number: int, sky: tuple[Any, Any, Any]) -> None:
     random = np.random.default_rng(number)
     num_rows = len(sky[0])
     columns: dict[str, Any] = dict(zip(("ra", "dec", "_healpix_29"), sky, strict=True))

@@ -32,7 +32,7 @@ from numcodecs.zstd import Zstd
 from PIL import Image
 
 from skymetal.catalogs.selection.simulated import simulate_survey
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.deploy.clusters.lazy import DASK_CONFIG
 from skymetal.engine.images import ImageSettings
@@ -100,8 +100,8 @@ def compare_with_bare(folder: Path, client: Client, arguments: argparse.Namespac
 def time_ingest(run_dir: Path, table: pa.Table, settings: ImageSettings, client: Client) -> float:
     """Ingest into a fresh run directory; return the seconds from the first task to the store's manifest."""
     shutil.rmtree(run_dir, ignore_errors=True)
-    targets = write_targets(Folder(run_dir), "targets.parquet", table, selection={"survey": "benchmark"})
-    plan = make_ingest_plan(settings, targets=targets, run_dir=Folder(run_dir), seed=0)
+    targets = write_targets(LocalFolder(run_dir), "targets.parquet", table, selection={"survey": "benchmark"})
+    plan = make_ingest_plan(settings, targets=targets, run_dir=LocalFolder(run_dir), seed=0)
     plan.check()
     create_store(plan.store.folder, plan.store.layout)
     start = time.perf_counter()

@@ -28,7 +28,7 @@ import psutil
 import pyarrow as pa
 import trivial_predictor
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.clusters.settings import ClusterSettings
@@ -86,7 +86,7 @@ def make_survey(folder: Path, number: int, num_workers: int) -> tuple[CutoutStor
     dec = np.degrees(np.arcsin(random.uniform(-1, 1, number)))
     table = pa.table({"object_id": np.arange(number), "ra": random.uniform(0, 360, number), "dec": dec})
     folder.mkdir(parents=True)
-    targets = write_targets(Folder(folder), "targets.parquet", table, selection={"survey": "simulated"})
+    targets = write_targets(LocalFolder(folder), "targets.parquet", table, selection={"survey": "simulated"})
     layout = StoreLayout(
         image_spec=trivial_predictor.SPEC,
         num_targets=number,
@@ -94,7 +94,7 @@ def make_survey(folder: Path, number: int, num_workers: int) -> tuple[CutoutStor
         chunk_size=1024,
         targets_digest=targets.digest,
     )
-    store = create_store(Folder(folder / "store.zarr"), layout)
+    store = create_store(LocalFolder(folder / "store.zarr"), layout)
     with ProcessPoolExecutor(num_workers) as pool:
         list(pool.map(partial(write_shard, store, targets), range(layout.num_blocks)))
     store.finish()
@@ -121,7 +121,7 @@ def make_plan(store: CutoutStore, targets: TargetList, parts: Path) -> ScorePlan
     return ScorePlan(
         store=store,
         targets=targets,
-        parts=Folder(parts),
+        parts=LocalFolder(parts),
         predictor=trivial_predictor.ref(),
         reference=trivial_predictor.reference(),
         run_digest="benchmark",

@@ -30,7 +30,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.deploy.config import read_job
 from skymetal.deploy.run import open_run
@@ -146,12 +146,12 @@ def make_store(run_dir: Path, ensemble: str, arguments: argparse.Namespace) -> C
     number = arguments.galaxies
     spec = open_store(Path(ensemble).parent / "store.zarr").image_spec
     targets = write_targets(
-        Folder(run_dir), "targets.parquet", pa.table({"object_id": np.arange(10**6, 10**6 + number)}), selection={}
+        LocalFolder(run_dir), "targets.parquet", pa.table({"object_id": np.arange(10**6, 10**6 + number)}), selection={}
     )
     layout = StoreLayout(
         image_spec=spec, num_targets=number, shard_size=128, chunk_size=64, targets_digest=targets.digest
     )
-    store = create_store(Folder(run_dir / "store.zarr"), layout)
+    store = create_store(LocalFolder(run_dir / "store.zarr"), layout)
     pictures = load_pictures(arguments.pictures, arguments.size_pix)
     for index in range(store.num_blocks):
         start, stop = layout.rows(index)

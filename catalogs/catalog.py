@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.contents import (
-    BUILDING_PREFIX,
     LINK,
     NUM_ROWS,
     VERSIONS,
@@ -30,7 +29,7 @@ from skymetal.catalogs.query.client import run_query
 from skymetal.catalogs.query.order import MAX_MEMORY_BYTES, MAX_ROWS, MAX_SECONDS, QueryLimits
 from skymetal.catalogs.region import box_ranges, check_box, check_cone, cone_ranges, separation_arcsec
 from skymetal.catalogs.sampling import sample_rows
-from skymetal.catalogs.storage import Folder, open_folder
+from skymetal.catalogs.storage import BUILDING_PREFIX, Folder, Location, local_path, open_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +39,12 @@ if TYPE_CHECKING:
 class Catalog:
     """One version of a published catalogue; it stays the same whatever is published meanwhile.
 
-    ``path`` is the version's folder; rows come in sky order, or by object_id where there are no positions. ``columns``
+    ``folder`` is the version's; rows come in sky order, or by object_id where there are no positions. ``columns``
     are in the order asked for; left out, all. Every method raises InputError for a column that is not there, and
     RuntimeError where the catalogue is damaged.
     """
 
-    path: Path
+    folder: Folder
     name: str
     num_rows: int
     has_sky: bool
@@ -55,11 +54,16 @@ class Catalog:
     @property
     def version(self) -> str:
         """The version's name: the same content, the same name."""
-        return self.path.name
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        """The version's folder on this machine's disk; InputError where it is in a bucket."""
+        return local_path(self.folder, what="a path of the catalogue")
 
     @property
     def table_path(self) -> Path:
-        """The folder of the table of galaxies: where there are positions a HATS catalogue."""
+        """The folder, on the disk, of the table of galaxies: where there are positions a HATS catalogue."""
         return self.path / self.name
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -97,7 +101,9 @@ class Catalog:
     def to_duckdb(self, connection: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyRelation:
         """Return a duckdb relation over all rows, of a connection of yours or duckdb's default one."""
         with self._files.damage_named():
-            dataset = open_dataset(self.table_path / hats.METADATA, without_half_floats(self.schema))
+            table = self.folder / self.name
+            schema = without_half_floats(self.schema)
+            dataset = open_dataset(table.arrow_path(hats.METADATA), schema, table.filesystem)
         return (connection or duckdb.default_connection()).from_arrow(dataset)
 
     def sql(
@@ -114,9 +120,10 @@ class Catalog:
         that exceeds its limits is ended. Raises InputError for that, for another kind of statement and for what
         duckdb refuses, RuntimeError where the catalogue is damaged.
         """
+        table = local_path(self.folder / self.name, what="sql, which runs in a process without network,")
         limits = QueryLimits(seconds=max_seconds, memory_bytes=max_memory_bytes, num_rows=max_rows)
         with self._files.damage_named():
-            return run_query(query, metadata=self.table_path / hats.METADATA, schema=self.schema, limits=limits)
+            return run_query(query, metadata=table / hats.METADATA, schema=self.schema, limits=limits)
 
     def cone(self, ra: float, dec: float, radius_arcsec: float, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the galaxies within ``radius_arcsec`` of an ICRS position in degrees, the border included.
@@ -163,10 +170,10 @@ class Catalog:
     @cached_property
     def _files(self) -> DataFiles:
         try:
-            contents = read_contents(Folder(self.path), self.properties)
+            contents = read_contents(self.folder, self.properties)
         except (OSError, ValueError) as error:
-            raise RuntimeError(f"{self.path} is damaged: {error}; {REMEDY}") from error
-        return list_files(self.table_path, self.schema, contents)
+            raise RuntimeError(f"{self.folder} is damaged: {error}; {REMEDY}") from error
+        return list_files(self.folder / self.name, self.schema, contents)
 
     def _read_ranges(self, ranges: Any, columns: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
         """Return the rows in the ranges, with their positions, and the names that were asked for."""
@@ -174,29 +181,30 @@ class Catalog:
         return self._files.read_ranges(ranges, [*names, *(each for each in ("ra", "dec") if each not in names)]), names
 
     def _names(self, columns: Sequence[str] | None) -> list[str]:
-        return find_columns(str(self.path), columns, self.schema.names)
+        return find_columns(str(self.folder), columns, self.schema.names)
 
     def _need_sky(self, what: str) -> None:
         if not self.has_sky:
             raise InputError(
-                f"{self.path} has no sky positions, so {what} is not possible: its survey table had no ra and dec; "
+                f"{self.folder} has no sky positions, so {what} is not possible: its survey table had no ra and dec; "
                 "select by object_id"
             )
 
     def _check_rows(self, num_rows: int) -> None:
         if num_rows != self.num_rows:
-            raise RuntimeError(f"{self.path} is damaged: it holds {num_rows} rows, not {self.num_rows}; {REMEDY}")
+            raise RuntimeError(f"{self.folder} is damaged: it holds {num_rows} rows, not {self.num_rows}; {REMEDY}")
 
 
-def open_catalog(path: str | Path) -> Catalog:
+def open_catalog(path: Location) -> Catalog:
     """Open a published catalogue: a run directory, its ``catalogue``, one of its versions, or the table in that.
 
-    A link is followed once, so that the catalogue is one version whole. Raises InputError where there is none,
-    RuntimeError, naming the file, where one is damaged.
+    It is named by a path or an ``s3://`` URL. A link is followed once, so that the catalogue is one version whole.
+    Raises InputError where there is none, RuntimeError, naming the file, where one is damaged.
     """
-    given = open_folder(path).path
-    for place in (given / LINK, given, *([given.parent] if (given / hats.DATASET).is_dir() else [])):
-        version = place.resolve()
+    given = open_folder(path)
+    given.check()
+    for place in (given / LINK, given, *([given.parent] if given.exists(hats.DATASET) else [])):
+        version = place.resolved()
         if version.name.startswith(BUILDING_PREFIX):
             raise InputError(f"{given} is half built: a publisher was killed, or is at work; run `skymetal publish`")
         if is_version(version):
@@ -204,13 +212,13 @@ def open_catalog(path: str | Path) -> Catalog:
     raise InputError(f"there is no catalogue at {given}: {_what_is_there(given)}")
 
 
-def _open_version(version: Path) -> Catalog:
+def _open_version(version: Folder) -> Catalog:
     try:
         properties = read_properties(version)
         name = properties["obs_collection"]
-        schema = pq.read_schema(version / name / hats.COMMON_METADATA)
+        schema = pq.read_schema(pa.BufferReader((version / name).read(hats.COMMON_METADATA)))
         return Catalog(
-            path=version,
+            folder=version,
             name=name,
             num_rows=int(properties[NUM_ROWS]),
             has_sky="_healpix_29" in schema.names,
@@ -226,13 +234,13 @@ def _read_frame(index: int, files: DataFiles, columns: Sequence[str]) -> pd.Data
     return frame
 
 
-def _what_is_there(given: Path) -> str:
+def _what_is_there(given: Folder) -> str:
     if not given.exists():
         return "nothing is there; give a run directory or its catalogue folder"
-    if (given / hats.PROPERTIES).is_file():
+    if given.exists(hats.PROPERTIES):
         return "it is HATS, but no catalogue that skymetal wrote; open it with LSDB"
-    if (given / "parts").is_dir() or (given / VERSIONS).is_dir():
+    if given.exists("parts") or given.exists(VERSIONS):
         return "the run is not published yet; run `skymetal publish` on its job"
-    names = sorted(entry.name for entry in given.iterdir())
+    names = given.names("*")
     found = f"it holds {', '.join(names[:5])}{' …' if len(names) > 5 else ''}" if names else "it is empty"
     return f"{found}; give a run directory or its catalogue folder"

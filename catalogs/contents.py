@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -17,8 +16,8 @@ from skymetal.catalogs.hats import COLLECTION, format_properties, parse_properti
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
 from skymetal.catalogs.storage import Folder, digest
 
-LINK, VERSIONS, BUILDING_PREFIX = "catalogue", "versions", ".building-"
-"""In a run directory: the link to the published version, the folder of all, and how one half built is named."""
+LINK, VERSIONS = "catalogue", "versions"
+"""In a run directory: the link to the published version, and the folder of all."""
 PLAIN_PROPERTIES = "catalogue.properties"
 """A version's own properties; where there are positions they are those of a HATS collection."""
 NUM_ROWS, NUM_PARTITIONS = "skymetal_num_rows", "skymetal_num_partitions"
@@ -71,31 +70,30 @@ def read_contents(version: Folder, properties: dict[str, str]) -> pa.Table:
     return decode_parquet(data)
 
 
-def is_whole(version: Path) -> bool:
+def is_whole(version: Folder) -> bool:
     """Tell whether a version is there with every file of its list, each of its size."""
     try:
-        contents = read_contents(Folder(version), read_properties(version))
+        contents = read_contents(version, read_properties(version))
         return all(
-            (version / file).stat().st_size == num_bytes
+            version.find_size(file) == num_bytes
             for file, num_bytes in zip(contents["file"].to_pylist(), contents["num_bytes"].to_pylist(), strict=True)
         )
     except (KeyError, ValueError, OSError):  # Arrow's errors are the last two
         return False
 
 
-def is_version(folder: Path) -> bool:
+def is_version(folder: Folder) -> bool:
     """Tell whether a folder is a version of ours, be it damaged: any of the files that only we write is there."""
-    own = folder / COLLECTION
-    is_ours = own.is_file() and CONTENTS_DIGEST.encode() in own.read_bytes()
-    return is_ours or any((folder / name).is_file() for name in (PLAIN_PROPERTIES, CONTENTS))
+    is_ours = folder.find_size(COLLECTION) is not None and CONTENTS_DIGEST.encode() in folder.read(COLLECTION)
+    return is_ours or any(folder.find_size(name) is not None for name in (PLAIN_PROPERTIES, CONTENTS))
 
 
-def read_properties(version: Path) -> dict[str, str]:
+def read_properties(version: Folder) -> dict[str, str]:
     """Return a version's properties; raise ValueError where they are damaged, FileNotFoundError for a lack of any."""
     for name in (COLLECTION, PLAIN_PROPERTIES):
-        if (version / name).is_file():
+        if version.find_size(name) is not None:
             try:
-                return open_properties((version / name).read_bytes())
+                return open_properties(version.read(name))
             except ValueError as error:
                 raise ValueError(f"{name} cannot be trusted: {first_line(error)}") from error
     raise FileNotFoundError(f"it has no {COLLECTION} and no {PLAIN_PROPERTIES}")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 
-def open_dataset(metadata: Path, schema: pa.Schema) -> ds.Dataset:
+def open_dataset(metadata: Path | str, schema: pa.Schema, filesystem: Any = None) -> ds.Dataset:
     """Return the dataset whose row groups the file ``metadata`` lists; no other file is opened yet.
 
     ``schema`` is the catalogue's own: without it the folders' names would become columns.
     """
-    return ds.parquet_dataset(metadata, schema=schema, format=checked_format())
+    return ds.parquet_dataset(metadata, schema=schema, filesystem=filesystem, format=checked_format())
 
 
 def checked_format() -> ds.ParquetFileFormat:

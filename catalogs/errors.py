@@ -16,6 +16,14 @@ class InputError(ValueError):
     """
 
 
+class StorageFailed(Exception):
+    """A bucket did not answer, or refused, for longer than is waited for. Its text is one sentence.
+
+    Neither OSError nor RuntimeError: those are taken for what is wrong with one file, and may be mended by making it
+    anew; of this nothing may be concluded.
+    """
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the end of a sentence about an unknown name: the nearest known one, or what is known."""
     names = list(known)

@@ -7,18 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from numpy.typing import NDArray
-from pyarrow.fs import LocalFileSystem
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.dataset import checked_format, open_dataset
 from skymetal.catalogs.region import coalesce
+from skymetal.catalogs.storage import Folder
 
 REMEDY = "delete that folder and run `skymetal publish` again"
 # More ranges than these make the test of a row group dearer than the row groups that they would spare.
@@ -29,7 +28,7 @@ _MAX_RANGES = 32
 class DataFiles:
     """The files of a table, in the order of their rows, with the first and last sort key of each."""
 
-    table: Path
+    table: Folder
     schema: pa.Schema
     names: tuple[str, ...]
     num_rows_F: NDArray[np.int64]
@@ -40,12 +39,12 @@ class DataFiles:
     def dataset(self) -> ds.Dataset:
         """All rows, with the statistics of every row group at hand."""
         with self.damage_named():
-            return open_dataset(self.table / hats.METADATA, self.schema)
+            return open_dataset(self.table.arrow_path(hats.METADATA), self.schema, self.table.filesystem)
 
     def read(self, index: int, columns: Sequence[str]) -> pa.Table:
         """Return the rows of one file."""
         with self.damage_named():
-            fragment = checked_format().make_fragment(str(self.table / self.names[index]), LocalFileSystem())
+            fragment = checked_format().make_fragment(self.table.arrow_path(self.names[index]), self.table.filesystem)
             return fragment.to_table(schema=self.schema, columns=list(columns))
 
     def read_all(self, columns: Sequence[str]) -> pa.Table:
@@ -58,12 +57,12 @@ class DataFiles:
 
         Of files and row groups that hold none of them nothing is read, not even their footers.
         """
-        files = [str(self.table / self.names[index]) for index in self.holding(ranges_R2)]
+        files = [self.table.arrow_path(self.names[index]) for index in self.holding(ranges_R2)]
         key = pc.field("_healpix_29")
         ranges = coalesce(ranges_R2, _MAX_RANGES).tolist()
         is_near = reduce(or_, [(key >= start) & (key < stop) for start, stop in ranges], pc.scalar(False))
         with self.damage_named():
-            near = ds.dataset(files, schema=self.schema, format=checked_format())
+            near = ds.dataset(files, schema=self.schema, filesystem=self.table.filesystem, format=checked_format())
             return near.to_table(columns=list(columns), filter=is_near)
 
     def holding(self, ranges_R2: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -81,7 +80,7 @@ class DataFiles:
             raise RuntimeError(f"{self.table} is damaged: {error}; {REMEDY}") from error
 
 
-def list_files(table: Path, schema: pa.Schema, contents: pa.Table) -> DataFiles:
+def list_files(table: Folder, schema: pa.Schema, contents: pa.Table) -> DataFiles:
     """Return a table's data files by its version's list of contents."""
     prefix = f"{table.name}/"
     rows = [row for row in contents.to_pylist() if row["num_rows"] is not None and row["file"].startswith(prefix)]

@@ -168,8 +168,7 @@ def find_receipt(folder: Folder, index: int, *, run_digest: str) -> PartReceipt 
             f"{folder} holds parts that were scored with another model, store or setting ({name}); "
             f"name another [job] run_dir, or delete {folder}"
         )
-    is_there = folder.exists(receipt.file) and folder.size(receipt.file) == receipt.num_bytes
-    return receipt if is_there else None
+    return receipt if folder.find_size(receipt.file) == receipt.num_bytes else None
 
 
 def missing_blocks(folder: Folder, num_blocks: int, *, run_digest: str) -> list[int]:

@@ -19,7 +19,6 @@ from skymetal.catalogs.contents import CONTENTS, PLAIN_PROPERTIES, read_contents
 from skymetal.catalogs.errors import first_line
 from skymetal.catalogs.hats import pixel_of_file
 from skymetal.catalogs.healpix import healpix29, valid_positions
-from skymetal.catalogs.storage import Folder, file_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ def prove_catalog(catalog: Catalog) -> Iterator[FileChecked]:
     wrong pixel, at another position than their index; an object_id that is there twice; a wrong count. Memory: one
     file, and 16 bytes a galaxy.
     """
-    version = Folder(catalog.path)
+    version = catalog.folder
     try:
         contents = read_contents(version, catalog.properties)
     except (OSError, ValueError) as error:
@@ -67,7 +66,7 @@ def prove_catalog(catalog: Catalog) -> Iterator[FileChecked]:
         return
     listed = {row["file"]: row for row in contents.to_pylist()}
     own = {CONTENTS, hats.COLLECTION if catalog.has_sky else PLAIN_PROPERTIES}
-    there = {path.relative_to(catalog.path).as_posix() for path in catalog.path.rglob("*") if not path.is_dir()}
+    there = set(version.files())
     foreign = sorted(there - set(listed) - own)
     num_total = len(listed) + len(foreign) + 1
     for name in foreign:
@@ -84,16 +83,17 @@ def prove_catalog(catalog: Catalog) -> Iterator[FileChecked]:
 
 def _check_file(catalog: Catalog, row: dict[str, object], seen: _Seen) -> Iterator[str]:
     name = str(row["file"])
-    path = catalog.path / name
-    if not path.is_file():
+    version = catalog.folder
+    if version.find_size(name) is None:
         yield "it is missing"
         return
-    if file_digest(path) != row["digest"]:
+    if version.digest(name) != row["digest"]:
         yield "its bytes are not those that were published"
     if row["num_rows"] is None:
         return
     try:
-        table = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        place = {"filesystem": version.filesystem, "partitioning": None}
+        table = pq.read_table(version.arrow_path(name), page_checksum_verification=True, **place)
     except (OSError, pa.ArrowException, ValueError) as error:
         yield f"it cannot be read: {first_line(error)}"
         return

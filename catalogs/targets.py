@@ -20,7 +20,7 @@ from skymetal.catalogs.parts import PARQUET_OPTIONS
 from skymetal.catalogs.selection.repeats import refuse_repeats
 from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX, SKY, with_healpix
 from skymetal.catalogs.selection.spill import sort_table
-from skymetal.catalogs.storage import FileStamp, Folder, file_digest, file_stamp
+from skymetal.catalogs.storage import FileStamp, Folder, open_file
 
 ROW_GROUP_SIZE = 8192
 _SELECTION = b"skymetal.selection"
@@ -30,16 +30,20 @@ _SELECTION = b"skymetal.selection"
 class TargetList:
     """A target list on disk. It is written once, whole, and never changed."""
 
-    path: Path
+    folder: Folder
+    name: str
 
-    def __reduce__(self) -> tuple[type[TargetList], tuple[Path]]:
-        return TargetList, (self.path,)  # an open file stays behind when the list travels to a worker
+    def __str__(self) -> str:
+        return f"{self.folder}/{self.name}"
+
+    def __reduce__(self) -> tuple[type[TargetList], tuple[Folder, str]]:
+        return TargetList, (self.folder, self.name)  # an open file stays behind when the list travels to a worker
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
         with self._damage_named():
-            stamp = file_stamp(self.path)
-            return pq.ParquetFile(self.path, metadata=_footer(self.path, stamp), page_checksum_verification=True)
+            footer = _footer(self.folder, self.name, self.folder.stamp(self.name))
+            return _open_parquet(self.folder, self.name, metadata=footer, page_checksum_verification=True)
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:
@@ -48,14 +52,13 @@ class TargetList:
             yield
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise RuntimeError(
-                f"{self.path} is damaged ({first_line(error)}); restore it, or delete it and run `skymetal select` "
-                "again"
+                f"{self} is damaged ({first_line(error)}); restore it, or delete it and run `skymetal select` again"
             ) from error
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file."""
-        return file_digest(self.path)
+        return self.folder.digest(self.name)
 
     @property
     def num_rows(self) -> int:
@@ -93,7 +96,7 @@ class TargetList:
 
     def read_groups(self) -> NDArray[np.int64]:
         """Return the group_id, in ascending order, of every group of more than one galaxy (within 2 arcsec)."""
-        return _read_groups(self.path, file_stamp(self.path))
+        return _read_groups(self.folder, self.name, self.folder.stamp(self.name))
 
     def iter_tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Yield the rows in order, a row group at a time, so that memory does not grow with the list."""
@@ -103,16 +106,20 @@ class TargetList:
             yield table.replace_schema_metadata(None)
 
 
+def _open_parquet(folder: Folder, name: str, **options: Any) -> pq.ParquetFile:
+    return pq.ParquetFile(folder.filesystem.open_input_file(folder.arrow_path(name)), **options)
+
+
 @lru_cache(maxsize=4)
-def _footer(path: Path, stamp: FileStamp) -> pq.FileMetaData:
+def _footer(folder: Folder, name: str, stamp: FileStamp) -> pq.FileMetaData:
     """Parse once a process: a list travels to a worker with each task, and its footer grows with the survey."""
-    return pq.read_metadata(path)
+    return _open_parquet(folder, name).metadata
 
 
 @lru_cache(maxsize=4)
-def _read_groups(path: Path, stamp: FileStamp) -> NDArray[np.int64]:
+def _read_groups(folder: Folder, name: str, stamp: FileStamp) -> NDArray[np.int64]:
     """Read once a process: the groups are few."""
-    targets = TargetList(path)
+    targets = TargetList(folder, name)
     if GROUP_ID not in targets.column_names:
         return np.empty(0, np.int64)
     heads = [np.empty(0, np.int64)]
@@ -144,7 +151,7 @@ def write_sorted_targets(
     with folder.open_new(name) as file, pq.ParquetWriter(file, schema, **PARQUET_OPTIONS) as writer:
         for table in _row_groups(tables):
             writer.write_table(table.cast(schema), row_group_size=ROW_GROUP_SIZE)
-    return TargetList(folder.path / name)
+    return TargetList(folder, name)
 
 
 def sort_keys(schema: pa.Schema) -> tuple[str, ...]:
@@ -152,11 +159,12 @@ def sort_keys(schema: pa.Schema) -> tuple[str, ...]:
     return (HEALPIX, "object_id") if HEALPIX in schema.names else ("object_id",)
 
 
-def open_targets(path: Path) -> TargetList:
-    """Open a target list; raise InputError where there is none yet."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist; run `skymetal select` first")
-    return TargetList(path)
+def open_targets(location: str | Path) -> TargetList:
+    """Open a target list by its path or URL; raise InputError where there is none yet."""
+    targets = TargetList(*open_file(location))
+    if not targets.folder.exists(targets.name):
+        raise InputError(f"{targets} does not exist; run `skymetal select` first")
+    return targets
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

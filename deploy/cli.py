@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from importlib import import_module
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 import skymetal
-from skymetal.catalogs.errors import InputError, printable
+from skymetal.catalogs.errors import InputError, StorageFailed, printable
 from skymetal.catalogs.selection.sdss import casjobs_sql
 from skymetal.deploy.cli_catalog import catalog
 from skymetal.deploy.cli_cluster import cluster
@@ -50,7 +51,7 @@ class _Group(click.Group):
         except Exception as error:
             first = (str(error).splitlines() or [""])[0]
             # Our own sentences need no label; of others' errors the kind is half of what is known.
-            kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+            kind = "" if isinstance(error, RuntimeError | StorageFailed) else f"{type(error).__name__}: "
             _stop("\n".join([f"skymetal: {kind}{printable(first)}", *getattr(error, "__notes__", [])]), code=1)
 
 
@@ -70,18 +71,16 @@ def main() -> None:
 
 
 @main.command()
-@click.option(
-    "--out", default="skymetal-demo", show_default=True, type=click.Path(path_type=Path), help="Run directory."
-)
+@click.option("--out", default="skymetal-demo", show_default=True, help="Run directory: a path or s3://bucket/path.")
 @set_option
-def demo(out: Path, assignments: tuple[str, ...]) -> None:
+def demo(out: str, assignments: tuple[str, ...]) -> None:
     """The whole path on a small simulated survey, on CPUs, in minutes."""
-    _run(read_job(DEMO, [f"job.run_dir={out.absolute()}", *assignments]))
-    say(f"\nLook at     {out / 'report.html'}")
+    _run(read_job(DEMO, [f"job.run_dir={json.dumps(out, ensure_ascii=False)}", *assignments]))
+    say(f"\nLook at     {out}/report.html")
     say(
         f"Query       {sys.argv[0]} catalog sql {out} 'SELECT object_id, oh_p16, oh_p50, oh_p84 FROM catalogue LIMIT 5'"
     )
-    say(f"In Python   skymetal.open_catalog({str(out)!r}).to_pandas()")
+    say(f"In Python   skymetal.open_catalog({out!r}).to_pandas()")
 
 
 @main.command()

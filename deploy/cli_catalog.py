@@ -46,7 +46,7 @@ def info(path: str, showing: Showing) -> None:
     }
     is_for_people = showing.out is None and showing.form in (None, TABLE)
     if is_for_people:
-        click.echo(f"{opened.name}: {opened.num_rows} rows at {opened.path}\n")
+        click.echo(f"{opened.name}: {opened.num_rows} rows at {opened.folder}\n")
         columns["meaning"] = columns.pop("description")
         del columns["ucd"]
     showing.show(pa.table(columns), name=opened.name, properties=opened.properties)
@@ -160,7 +160,7 @@ def verify(path: str) -> None:
             num_wrong += 1
             say(printable(str(finding)))
     if num_wrong:
-        raise RuntimeError(f"{opened.path}: {num_wrong} findings; {REMEDY}")
+        raise RuntimeError(f"{opened.folder}: {num_wrong} findings; {REMEDY}")
     say(f"{opened.name}: {opened.num_rows} rows in {num_files - 1} files, all as published")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import sys
 import uuid
 from importlib import import_module
@@ -52,21 +51,23 @@ def _survey(job: Job) -> Survey:
     """Start or reach the cluster and ask it; what that needs in the run directory is in a folder that goes again."""
     run_dir = open_folder(job.job.run_dir)
     place = run_dir / f".check-{uuid.uuid4().hex[:8]}"
+    run_dir.check()
     try:
-        place.path.mkdir(parents=True)
+        place.mark("began")
     except OSError as error:
         raise InputError(f"[job] run_dir {run_dir} cannot be written ({error.strerror})") from error
     try:
-        with LazyCluster(job.cluster, scratch=place.path / "scratch") as lazy:
+        with LazyCluster(job.cluster, scratch=place.on_this_machine("scratch").path) as lazy:
             return survey_cluster(
                 lazy.reach(),
                 place,
                 run_dir=str(run_dir),
                 needs_gpus=job.cluster.gpus or job.cluster.kind == "local-cuda",
-                free_bytes=shutil.disk_usage(run_dir.path).free,
+                free_bytes=run_dir.free_bytes(),
             )
     finally:
-        shutil.rmtree(place.path, ignore_errors=True)
+        run_dir.remove_folder(place.name)
+        place.on_this_machine("").remove_folder("")
 
 
 def _conclude(verdict: str, *, code: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from skymetal.catalogs.errors import InputError, first_line, printable
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.deploy.cli_options import set_option
 from skymetal.deploy.config import read_job
 from skymetal.deploy.console import format_table
@@ -48,7 +48,7 @@ def submit(job: Path, steps: tuple[str, ...], runner: str, is_preview: bool, ass
     """
     content = read_job(job, assignments)
     if not is_preview:
-        _tell(submit_job(content, steps, runner), Folder(Path(content.job.run_dir)))
+        _tell(submit_job(content, steps, runner), open_folder(content.job.run_dir))
     elif assignments:
         raise InputError("--print shows what reads the job file later: write the value there, not in --set")
     else:

@@ -11,7 +11,8 @@ import click
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.kept import refuse_damaged_list
-from skymetal.catalogs.targets import TargetList, open_targets
+from skymetal.catalogs.storage import Folder, local_path, open_folder
+from skymetal.catalogs.targets import TargetList
 from skymetal.deploy.config import read_job
 from skymetal.deploy.console import format_table, say, track
 from skymetal.deploy.run import open_run
@@ -29,10 +30,10 @@ def store() -> None:
 
 
 @store.command()
-@click.argument("path", type=click.Path(path_type=Path))
-def info(path: Path) -> None:
+@click.argument("path")
+def info(path: str) -> None:
     """What is in a store: galaxies stored and quarantined, flags, pixels, size on disk."""
-    opened = open_store(_store_path(path))
+    opened = open_store(_store_folder(path))
     rows = [[name, value] for name, value in summarise_store(opened).items()]
     width = max(len(name) for name, _ in rows)
     click.echo(f"cutout store {opened.folder}\n")
@@ -41,12 +42,12 @@ def info(path: Path) -> None:
 
 
 @store.command(name="verify")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--format", "form", type=click.Choice(["table", "csv"]), default="table", show_default=True)
-def verify_command(path: Path, form: str) -> None:
+def verify_command(path: str, form: str) -> None:
     """Read every byte of a store and check it; exit 1 and name files and galaxies where any is lost or damaged."""
     targets = _targets(path)
-    opened = open_damaged_store(_store_path(path), targets)
+    opened = open_damaged_store(_store_folder(path), targets)
     damages = _look_over(opened, targets)
     if form == "csv":
         writer = csv.writer(sys.stdout)
@@ -81,6 +82,7 @@ def verify_command(path: Path, form: str) -> None:
 @click.argument("run_dir", type=click.Path(path_type=Path))
 def repair(run_dir: Path) -> None:
     """Ingest what is lost or damaged again, and nothing else; RUN_DIR holds the job that made the store."""
+    local_path(open_folder(run_dir), what="repair")
     if not (run_dir / "job.toml").is_file():
         raise InputError(f"{run_dir} is no run directory: it has no job.toml, which says where the images come from")
     job = read_job(run_dir / "job.toml", [f"job.run_dir={run_dir.absolute()}"])
@@ -105,20 +107,21 @@ def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:
     return found
 
 
-def _store_path(path: Path) -> Path:
-    if path.is_file():
+def _store_folder(path: str) -> Folder:
+    if Path(path).is_file():
         raise InputError(f"{path} is a file; name a run directory, or the store in it")
-    if (path / STORE).exists() and not (path / STORE).is_dir():
-        raise InputError(f"{path / STORE} is no folder, but the cutout store has its place there; move it away")
-    return path / STORE if (path / STORE).is_dir() else path
+    folder = open_folder(path)
+    if folder.find_size(STORE) is not None:
+        raise InputError(f"{folder}/{STORE} is no folder, but the cutout store has its place there; move it away")
+    return folder / STORE if folder.exists(STORE) else folder
 
 
-def _targets(path: Path) -> TargetList | None:
+def _targets(path: str) -> TargetList | None:
     """Return the target list beside a store: it names galaxies whose receipts are lost."""
-    beside = path / TARGETS if (path / STORE).is_dir() else path.absolute().parent / TARGETS
-    if not beside.is_file():
+    beside = _store_folder(path).parent
+    if beside.find_size(TARGETS) is None:
         return None
-    targets = open_targets(beside)
+    targets = TargetList(beside, TARGETS)
     refuse_damaged_list(targets)
     return targets
 

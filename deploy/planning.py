@@ -6,11 +6,11 @@ import heapq
 import math
 from dataclasses import dataclass
 
-import psutil
 import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.schema import catalogue_schema
+from skymetal.catalogs.storage import Folder
 from skymetal.deploy.run import Run
 from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.images import SERVICES
@@ -31,7 +31,7 @@ class Forecast:
 
 def forecast(run: Run, *, probe_seconds: float) -> Forecast:
     """Say what is next would take: score where there are a finished store and an ensemble, else ingest."""
-    is_score_next = (run.path / STORE / MANIFEST).exists() and (run.ensemble / CARD).exists()
+    is_score_next = (run.folder / STORE).exists(MANIFEST) and run.ensemble.exists(CARD)
     return forecast_score(run, probe_seconds=probe_seconds) if is_score_next else forecast_ingest(run)
 
 
@@ -55,7 +55,7 @@ def forecast_ingest(run: Run) -> Forecast:
         f"{_size(layout.shard_bytes)} of pixels each",
         "memory": f"at most {_size(plan.worker_bytes)} a task, {num_tasks} at once: {_size(memory)} "
         f"of the {_size(available)} here, however many galaxies there are",
-        "disk": f"at most {_size(plan.store_bytes)}, and {_size(plan.free_bytes())} are free",
+        "disk": f"at most {_size(plan.store_bytes)}, and {_free(plan.store.folder)}",
     }
     if images.source in SERVICES:
         wait = _time(num_galaxies / images.requests_per_second)
@@ -89,12 +89,12 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
     written = num_galaxies * width
     workers = {probe.process: probe.worker_bytes for probe in probes}
     host = sum(workers.values()) + len(probes) * 2 * layout.shard_bytes
-    available, free = run.cluster.capacity().memory_bytes, psutil.disk_usage(str(run.path)).free
+    available, free = run.cluster.capacity().memory_bytes, run.folder.free_bytes()
     seconds = _duration(probes, [stop - start for start, stop in map(layout.rows, missing)])
     rate = sum(probe.galaxies_per_second for probe in probes)
     lines |= {
         "bytes": f"{_size(read)} read; at most {_size(written)} of parts written, and as much again by publish; "
-        f"{_size(free)} are free",
+        f"{_free(run.folder)}",
         "workers": f"{len(workers)} of {len(probes) // len(workers)} threads, {rate:.3g} galaxies a second together "
         f"(a trial of {probe_seconds:g} s)",
         "host memory": f"at most {_size(host)} of the {_size(available)} here, however many galaxies there are",
@@ -109,7 +109,7 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
             f"score needs {_size(host)} of memory, {_size(available)} are here; lower [cluster] num_workers "
             f"(now {len(workers)}) or [score] batch_size (now {plan.predictor.batch_size})"
         )
-    elif 2 * written > free:
+    elif free is not None and 2 * written > free:
         obstacle = (
             f"score and publish write {_size(2 * written)}, {_size(free)} are free; make space, or name another "
             "[job] run_dir"
@@ -157,6 +157,11 @@ def _time(seconds: float) -> str:
     if seconds > 5400:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
+def _free(folder: Folder) -> str:
+    free = folder.free_bytes()
+    return "a bucket has no end" if free is None else f"{_size(free)} are free"
 
 
 def _size(num_bytes: float) -> str:

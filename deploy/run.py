@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 from distributed import Client
 
+from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.clusters.lazy import LazyCluster
@@ -28,24 +28,24 @@ class Run:
     cluster: LazyCluster
 
     @property
-    def path(self) -> Path:
-        """The run directory's path."""
-        return self.directory.folder.path
+    def folder(self) -> Folder:
+        """The run directory's folder."""
+        return self.directory.folder
 
     @property
     def targets(self) -> TargetList:
         """The target list; InputError where select has not run."""
-        return open_targets(self.path / names.TARGETS)
+        return open_targets(f"{self.folder}/{names.TARGETS}")
 
     @property
     def store(self) -> CutoutStore:
         """The finished cutout store; InputError where ingest has not ended."""
-        return open_store(self.path / STORE)
+        return open_store(self.folder / STORE)
 
     @property
-    def ensemble(self) -> Path:
+    def ensemble(self) -> Folder:
         """The folder of the ensemble that scores: the job's, or the one this run trains."""
-        return Path(self.job.score.ensemble) if self.job.score.ensemble else self.path / names.ENSEMBLE
+        return open_folder(self.job.score.ensemble) if self.job.score.ensemble else self.folder / names.ENSEMBLE
 
     def client(self) -> Client:
         """Return the cluster's client, starting or connecting at the first call; watchers are told of its dashboard."""

@@ -6,16 +6,17 @@ import fcntl
 import json
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from skymetal.catalogs.contents import LINK
-from skymetal.catalogs.errors import InputError, first_line, printable
-from skymetal.catalogs.storage import Folder, digest, open_folder
+from skymetal.catalogs.errors import InputError, StorageFailed, first_line, printable
+from skymetal.catalogs.storage import Folder, LocalFolder, digest, open_folder
 from skymetal.deploy.config import Job
 from skymetal.deploy.console import say, track
 from skymetal.deploy.jobs.heartbeat import Heartbeat
@@ -76,8 +77,7 @@ class RunDirectory:
         """Append one event, with its time, to events.jsonl."""
         line = json.dumps({"time": round(time.time(), 3), "step": step, "event": event, **facts}, sort_keys=True)
         self.heartbeat.confirm()
-        with open(self.folder.path / "events.jsonl", "a", encoding="utf-8") as file:
-            file.write(mask(line) + "\n")
+        self.folder.append("events.jsonl", f"{mask(line)}\n".encode())
 
     @contextmanager
     def working(self, steps: Sequence[str]) -> Iterator[None]:
@@ -103,7 +103,7 @@ class RunDirectory:
         except Exception as error:
             beat.end(state=FAILED, reason=mask(printable(first_line(error))))
             raise
-        beat.end(state=DONE, result=str(self.folder / LINK) if self.folder.exists(LINK) else "")
+        beat.end(state=DONE, result=f"{self.folder}/{LINK}" if self.folder.exists(LINK) else "")
 
     def track(
         self,
@@ -137,7 +137,8 @@ def hold_run_directory(job: Job, origin: Origin | None = None) -> Iterator[RunDi
     this one was frozen and another has taken over meanwhile.
     """
     folder = open_folder(job.job.run_dir)
-    with _lock(folder):
+    folder.check()
+    with _lock(folder) if isinstance(folder, LocalFolder) else nullcontext():
         lease = take_lease(folder, tell=say)
         heartbeat = Heartbeat(folder, lease)
         heartbeat.start()
@@ -150,25 +151,25 @@ def hold_run_directory(job: Job, origin: Origin | None = None) -> Iterator[RunDi
             raise
         finally:
             with suppress(OSError):
-                (folder.path / SCRATCH).rmdir()
+                folder.on_this_machine(SCRATCH).path.rmdir()
             heartbeat.stop()
 
 
 def _prepare(job: Job, folder: Folder, lease: Lease, heartbeat: Heartbeat, origin: Origin) -> RunDirectory:
     folder.sweep()
-    folder.remove_folder(SCRATCH)
+    folder.on_this_machine("").remove_folder(SCRATCH)
     resolved = job.to_toml().encode()
     if not folder.exists("job.toml") or folder.read("job.toml") != resolved:
         folder.write("job.toml", resolved)
     # A scratch folder for each holder: one that was frozen and wakes deletes its own.
-    scratch = folder.path / SCRATCH / str(lease.epoch)
+    scratch = folder.on_this_machine(f"{SCRATCH}/{lease.epoch}").path
     run = RunDirectory(folder=folder, scratch=scratch, lease=lease, heartbeat=heartbeat, origin=origin)
     run.record("job", "opened", job_digest=digest(resolved), pid=os.getpid())
     return run
 
 
 @contextmanager
-def _lock(folder: Folder) -> Iterator[None]:
+def _lock(folder: LocalFolder) -> Iterator[None]:
     """Lock the run directory, which tells two drivers of one machine apart at once."""
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -195,8 +196,8 @@ def _lock(folder: Folder) -> Iterator[None]:
 
 @contextmanager
 def _logging_to(folder: Folder) -> Iterator[None]:
-    path = folder.path / LOG
-    path.parent.mkdir(exist_ok=True)
+    path = folder.on_this_machine("").path / LOG
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
@@ -213,3 +214,6 @@ def _logging_to(folder: Folder) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         handler.close()
+        if not isinstance(folder, LocalFolder):
+            with suppress(StorageFailed):  # perhaps that is why the run stopped: the log is still here
+                folder.write(f"logs/{socket.gethostname()}.log", path.read_bytes())

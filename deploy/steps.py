@@ -90,8 +90,8 @@ def ingest(run: Run) -> None:
         say(f"ingest: of those stored, {counts.describe_flags()}")
     if counts.num_stored == 0:
         raise InputError(
-            f"no target has a usable image ({why}); mend [images] and delete {run.path / STORE}, or name another "
-            f"[job] run_dir: {run.path / names.QUARANTINE} has the reason for each"
+            f"no target has a usable image ({why}); mend [images] and delete {run.folder}/{STORE}, or name another "
+            f"[job] run_dir: {run.folder}/{names.QUARANTINE} has the reason for each"
         )
 
 
@@ -102,10 +102,10 @@ def train(run: Run) -> None:
         return
     plan = make_plan(
         run.job.train,
-        store=run.path / STORE,
-        targets=run.path / names.TARGETS,
+        store=run.folder / STORE,
+        targets=f"{run.folder}/{names.TARGETS}",
         ensemble=run.ensemble,
-        checkpoints=run.path / names.CHECKPOINTS,
+        checkpoints=run.folder / names.CHECKPOINTS,
         seed=run.job.job.seed,
     )
     plan.check()
@@ -166,7 +166,7 @@ def publish(run: Run) -> None:
         if isinstance(item, PublishReceipt):
             receipt = item
     kind = "HATS" if receipt.is_hats else "plain Parquet"
-    say(f"publish: {receipt.num_rows} rows in {receipt.num_partitions} partitions ({kind}) at {receipt.path}")
+    say(f"publish: {receipt.num_rows} rows in {receipt.num_partitions} partitions ({kind}) at {receipt.place}")
 
 
 def run_steps(run: Run, steps: Sequence[str]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import Folder
 from skymetal.engine.framing import PETRO5, Framing
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.rendering import FLUX, LUPTON, Rendering
@@ -192,7 +192,7 @@ class ImageSettings:
         )
 
 
-def make_source(settings: ImageSettings, *, run_dir: Path, seed: int) -> ImageSource:
+def make_source(settings: ImageSettings, *, run_dir: Folder, seed: int) -> ImageSource:
     """Return the source of a job's images. Services keep what they download in ``folder``, or in the run directory."""
     framing, rendering = settings.framing(), settings.rendering()
     sizes = {"input_size_pix": settings.input_size, "crop_pix": settings.crop_size}

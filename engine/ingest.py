@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.kept import refuse_damaged_list
 from skymetal.catalogs.selection.settings import LEGACY
-from skymetal.catalogs.storage import Folder, open_folder
+from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.framing import Framing, wrong_scale
@@ -60,21 +59,16 @@ class IngestPlan:
         """How large the store can become on disk, were its pixels not to compress at all."""
         return self.store.num_blocks * self.store.layout.shard_bytes
 
-    def free_bytes(self) -> int:
-        """Return how much is free on the disk where the store is to be."""
-        folder = self.store.folder.path
-        return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
-
     def check(self) -> None:
         """Raise InputError, before any work, where the source cannot serve or the disk cannot hold the store."""
-        open_folder(self.store.folder.path)  # no file may be in its place
+        self.store.folder.check()  # no file may be in its place
         self.framing.check_columns(self.targets.schema, must_exist=False)
         self.source.check(self.targets)
         if self.is_local and not self.store.done_blocks():
             refuse_unlike_images(self.source, self.targets, self.framing)
-        free = self.free_bytes()
+        free = self.store.folder.free_bytes()
         needed = len(self.missing_blocks()) * self.store.layout.shard_bytes // LIKELY_COMPRESSION
-        if needed > free:
+        if free is not None and needed > free:
             raise InputError(
                 f"the cutout store {self.store.folder} needs about {needed / 1e6:.0f} MB, but "
                 f"{free / 1e6:.0f} MB are free there; "
@@ -116,7 +110,7 @@ def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, run_dir: F
     return IngestPlan(
         store=CutoutStore(run_dir / STORE, layout),
         targets=targets,
-        source=make_source(settings, run_dir=run_dir.path, seed=seed),
+        source=make_source(settings, run_dir=run_dir, seed=seed),
         framing=settings.framing(),
         is_local=settings.source not in (*SERVICES, "simulated"),
         decoder_bytes=DECODER_BYTES if settings.needs_decoder else 0,

@@ -24,7 +24,7 @@ def read_cutouts(store: CutoutStore, targets: TargetList, object_id_N: NDArray[n
     row_N = order[place_N]
     unknown = object_id_N[known[row_N] != object_id_N]
     if len(unknown):
-        raise InputError(f"object_id {unknown[0]} is not in {targets.path}")
+        raise InputError(f"object_id {unknown[0]} is not in {targets}")
     return read_cutouts_at(store, row_N)
 
 

@@ -56,7 +56,7 @@ def finish_score(plan: ScorePlan) -> Manifest:
     if manifest.num_rows + manifest.num_quarantined != plan.store.num_targets:
         raise RuntimeError(
             f"{manifest.num_rows} scored + {manifest.num_quarantined} quarantined "
-            f"is not the {plan.store.num_targets} galaxies of {plan.targets.path}"
+            f"is not the {plan.store.num_targets} galaxies of {plan.targets}"
         )
     if manifest.num_rows == 0 and manifest.rejected:
         object_id, reason = min(manifest.rejected.items())
@@ -154,7 +154,7 @@ def _read(plan: ScorePlan, index: int) -> tuple[Block, pa.Table]:
     block = plan.store.read_block(index)
     targets = plan.targets.read(block.start, block.stop)
     if not np.array_equal(targets["object_id"].to_numpy(), block.object_id):
-        raise RuntimeError(f"shard {index} of {plan.store.folder} holds other galaxies than {plan.targets.path}")
+        raise RuntimeError(f"shard {index} of {plan.store.folder} holds other galaxies than {plan.targets}")
     return block, targets
 
 

@@ -72,7 +72,7 @@ class ScorePlan:
         )
         if self.store.layout.targets_digest != self.targets.digest:
             raise InputError(
-                f"the store {self.store.folder} was made for another target list than {self.targets.path}; ingest again"
+                f"the store {self.store.folder} was made for another target list than {self.targets}; ingest again"
             )
 
     def missing_blocks(self) -> list[int]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.parts import decode_parquet, encode_parquet
-from skymetal.catalogs.storage import FileStamp, Folder, commit_receipt, digest, file_stamp
+from skymetal.catalogs.storage import FileStamp, Folder, Location, commit_receipt, digest, open_folder
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.shard import (
     ATTRIBUTE,
@@ -90,7 +89,7 @@ class CutoutStore:
     @property
     def _receipt_digests(self) -> list[str]:
         try:
-            return _read_manifest(self.folder, self.layout, file_stamp(self.folder.path / MANIFEST))
+            return _read_manifest(self.folder, self.layout, self.folder.stamp(MANIFEST))
         except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             message = f"{self.folder}/{MANIFEST} is damaged ({first_line(error)}); {REMEDY}"
             raise RuntimeError(message) from error
@@ -242,18 +241,18 @@ def create_store(folder: Folder, layout: StoreLayout) -> CutoutStore:
     return CutoutStore(folder, layout)
 
 
-def open_store(path: Path) -> CutoutStore:
+def open_store(location: Location) -> CutoutStore:
     """Open a finished store; raise InputError where there is none, or where ingest has not ended."""
-    folder = Folder(path)
+    folder = open_folder(location)
     try:
         attributes = json.loads(folder.read(GROUP_METADATA))["attributes"][ATTRIBUTE]
         store = CutoutStore(folder, StoreLayout.from_json(attributes))
     except FileNotFoundError:
-        raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
+        raise InputError(f"there is no cutout store at {folder}; run `skymetal ingest` first") from None
     except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path} is not a skymetal cutout store of this version ({first_line(error)})") from error
+        raise InputError(f"{folder} is not a skymetal cutout store of this version ({first_line(error)})") from error
     if not store.is_finished:
-        raise InputError(f"the cutout store {path} is not finished; run `skymetal ingest` again, it resumes")
+        raise InputError(f"the cutout store {folder} is not finished; run `skymetal ingest` again, it resumes")
     return store
 
 

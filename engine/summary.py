@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections import Counter
 from dataclasses import dataclass
 
@@ -77,13 +76,15 @@ def summarise_store(store: CutoutStore) -> dict[str, str]:
 
 def _bytes_on_disk(store: CutoutStore, index: int) -> int:
     """Return the size of a shard's file, looking no further; a pipe, a folder or a device in its place has none."""
-    path = store.folder.path / shard_name(index)
+    size, what = None, ""
     try:
-        status = path.stat()
-        what = "" if stat.S_ISREG(status.st_mode) else "not a regular file"
-        what = what or ("" if 0 < status.st_size <= store.layout.max_file_bytes else f"of {status.st_size} bytes")
+        size = store.folder.find_size(shard_name(index))
     except OSError as error:
-        what = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({error.strerror})"
-    if what:
-        raise RuntimeError(f"shard {path} is {what}; {REMEDY}")
-    return status.st_size
+        what = f"unreadable ({error.strerror})"
+    if size is None:
+        what = what or ("not a regular file" if store.folder.exists(shard_name(index)) else "missing")
+    elif not 0 < size <= store.layout.max_file_bytes:
+        what = f"of {size} bytes"
+    if size is None or what:
+        raise RuntimeError(f"shard {store.folder}/{shard_name(index)} is {what}; {REMEDY}")
+    return size

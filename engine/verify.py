@@ -10,13 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, first_line
-from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.storage import Location, digest, local_path, open_folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.engine.shard import ATTRIBUTE, GROUP_METADATA, StoreLayout, array_metadata, checksums, decode_shard
 from skymetal.engine.store import MANIFEST, CutoutStore, receipt_name, shard_name
@@ -35,24 +34,24 @@ class Damage:
     object_id: tuple[int, ...] = ()
 
 
-def open_damaged_store(path: Path, targets: TargetList | None) -> CutoutStore:
+def open_damaged_store(location: Location, targets: TargetList | None) -> CutoutStore:
     """Open a store that may be damaged or unfinished.
 
     Raises InputError where there is none or it is not for these targets, RuntimeError where what describes it is lost.
     """
-    folder = Folder(path)
+    folder = open_folder(location)
     try:
         layout = StoreLayout.from_json(json.loads(folder.read(GROUP_METADATA))["attributes"][ATTRIBUTE])
     except FileNotFoundError:
         if folder.exists("receipts"):
-            raise RuntimeError(f"{path}/{GROUP_METADATA} is missing; {_REPAIR_METADATA}") from None
-        raise InputError(f"there is no cutout store at {path}; run `skymetal ingest` first") from None
+            raise RuntimeError(f"{folder}/{GROUP_METADATA} is missing; {_REPAIR_METADATA}") from None
+        raise InputError(f"there is no cutout store at {folder}; run `skymetal ingest` first") from None
     except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise RuntimeError(
-            f"{path}/{GROUP_METADATA} is damaged, or another version's ({first_line(error)}); {_REPAIR_METADATA}"
+            f"{folder}/{GROUP_METADATA} is damaged, or another version's ({first_line(error)}); {_REPAIR_METADATA}"
         ) from error
     if targets is not None and targets.num_rows and layout.targets_digest != targets.digest:
-        raise InputError(f"the store {path} was made for another target list than {targets.path}")
+        raise InputError(f"the store {folder} was made for another target list than {targets}")
     return CutoutStore(folder, layout)
 
 
@@ -87,13 +86,14 @@ def set_aside(store: CutoutStore, damages: Iterable[Damage]) -> Iterator[None]:
 
     What the block did not make again is put back at its end: a shard with one bad galaxy is better than none.
     """
+    folder = local_path(store.folder, what="repair")
     for damage in damages:
-        path = store.folder.path / damage.file
-        for parent in path.relative_to(store.folder.path).parents:
-            if (store.folder.path / parent).is_file():
-                (store.folder.path / parent).unlink()  # a file where a folder should be
+        path = folder / damage.file
+        for parent in path.relative_to(folder).parents:
+            if (folder / parent).is_file():
+                (folder / parent).unlink()  # a file where a folder should be
         if path.is_file() and not path.is_symlink():
-            aside = store.folder.path / SET_ASIDE / damage.file
+            aside = folder / SET_ASIDE / damage.file
             aside.parent.mkdir(parents=True, exist_ok=True)
             path.replace(aside)
         elif path.is_dir() and not path.is_symlink():
@@ -108,9 +108,10 @@ def set_aside(store: CutoutStore, damages: Iterable[Damage]) -> Iterator[None]:
 
 def put_back(store: CutoutStore) -> None:
     """Return what a repair had set aside and nobody made again; the rest of it is deleted."""
-    root = store.folder.path / SET_ASIDE
+    folder = local_path(store.folder, what="repair")
+    root = folder / SET_ASIDE
     for aside in [path for path in root.rglob("*") if path.is_file()]:
-        original = store.folder.path / aside.relative_to(root)
+        original = folder / aside.relative_to(root)
         if not original.exists():
             aside.replace(original)
     shutil.rmtree(root, ignore_errors=True)

@@ -28,6 +28,7 @@ OPTIONAL = {
     "dask_kubernetes",
     "h5py",
     "kr8s",
+    "obstore",
     "pynvml",
     "MNN",
     "onnx",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import decode_parquet
-from skymetal.catalogs.storage import Folder, digest, open_folder
+from skymetal.catalogs.storage import Folder, Location, digest, open_folder
 from skymetal.engine.appearance import appearance_names
 from skymetal.engine.pixels import ImageSpec, Normalisation
 from skymetal.engine.reference import OH, OOD, Reference, make_reference
@@ -44,7 +43,7 @@ class MemberEntry:
 class EnsembleCard:
     """An ensemble described, without its weights. digest, the SHA-256 of ``ensemble.toml``, names all of it."""
 
-    path: Path
+    path: str
     digest: str
     plan_digest: str
     recipe: Recipe
@@ -98,19 +97,19 @@ class EnsembleCard:
         return make_reference(columns, rmse=float(np.sqrt(np.mean(difference_N**2))))
 
     def _read(self, name: str, sha256: str) -> pa.Table:
-        data = (self.path / name).read_bytes()
+        data = open_folder(self.path).read(name)
         if digest(data) != sha256:
-            raise damaged_file(self.path / name)
+            raise damaged_file(self.path, name)
         return decode_parquet(data)
 
 
-def describe_ensemble(path: str | Path) -> EnsembleCard:
+def describe_ensemble(location: Location) -> EnsembleCard:
     """Read the card of an ensemble folder; raise InputError where there is none that can be used."""
-    folder = open_folder(path)
+    folder = open_folder(location)
     try:
         data = folder.read(CARD)
     except FileNotFoundError:
-        raise InputError(f"there is no ensemble in {path}: {CARD} is missing; run `skymetal train` first") from None
+        raise InputError(f"there is no ensemble in {folder}: {CARD} is missing; run `skymetal train` first") from None
     try:
         content = tomllib.loads(data.decode())
         if content.get("format") != FORMAT:
@@ -123,32 +122,33 @@ def describe_ensemble(path: str | Path) -> EnsembleCard:
         ) from error
 
 
-def ensemble_is_whole(path: Path) -> bool:
+def ensemble_is_whole(location: Location) -> bool:
     """Tell whether an ensemble's card and every file it names are there. Raises as describe_ensemble for a bad card."""
-    if not (path / CARD).exists():
+    folder = open_folder(location)
+    if not folder.exists(CARD):
         return False
-    card = describe_ensemble(path)
+    card = describe_ensemble(folder)
     names = [
         OUT_OF_FOLD,
         *([TEST] if card.test_sha256 else []),
         *(file.name for entry in card.members for file in (entry.weights, entry.features)),
     ]
-    return all((path / name).is_file() for name in names)
+    return all(folder.find_size(name) is not None for name in names)
 
 
-def damaged_file(path: Path, *delete_too: str) -> RuntimeError:
+def damaged_file(folder: object, name: str, *delete_too: str) -> RuntimeError:
     """Return the error for a file of an ensemble that is not what the card says, with the way out of it."""
-    names = " and ".join((path.name, *delete_too))
+    names = " and ".join((name, *delete_too))
     return RuntimeError(
-        f"{path} is damaged: its digest is not that in {CARD}; put the original back, or, in a run directory of your "
-        f"own, delete {names} and run `skymetal train` again"
+        f"{folder}/{name} is damaged: its digest is not that in {CARD}; put the original back, or, in a run "
+        f"directory of your own, delete {names} and run `skymetal train` again"
     )
 
 
 def _read_card(folder: Folder, card_digest: str, content: dict[str, Any]) -> EnsembleCard:
     spec = content["image_spec"]
     return EnsembleCard(
-        path=folder.path,
+        path=str(folder),
         digest=card_digest,
         plan_digest=content["plan_digest"],
         recipe=Recipe.from_dict(content["recipe"]),

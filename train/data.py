@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +41,9 @@ class TrainingSet:
         return np.flatnonzero(self.fold_N == TEST_FOLD)
 
 
-def pixels_path(plan: TrainPlan) -> Path:
-    """Return where the pixels of the training set lie, once :func:`gather_pixels` has written them."""
-    return plan.checkpoints / f"pixels-{plan.digest[:12]}.npy"
+def pixels_name(plan: TrainPlan) -> str:
+    """Return the file beside the checkpoints that holds the training set's pixels, by :func:`gather_pixels`."""
+    return f"pixels-{plan.digest[:12]}.npy"
 
 
 def gather_pixels(plan: TrainPlan) -> None:
@@ -53,13 +52,13 @@ def gather_pixels(plan: TrainPlan) -> None:
     Random cutouts cost a decoded chunk each in the store, and a copy in each rank in memory. Raises TrainingRefused for
     a damaged shard, or where the disk is full.
     """
-    path = pixels_path(plan)
-    if path.exists():
+    folder, name = open_folder(plan.checkpoints), pixels_name(plan)
+    if folder.exists(name):
         return
     store, labelled = open_store(plan.store), plan.read_labels()
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(labelled.row_N), *plan.image_spec.frame)}
     try:
-        with open_folder(plan.checkpoints).open_new(path.name) as file:
+        with folder.open_new(name) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for index in range(store.num_blocks):
                 block = store.read_block(index)
@@ -73,16 +72,18 @@ def gather_pixels(plan: TrainPlan) -> None:
     except OSError as error:
         num_bytes = len(labelled.row_N) * plan.image_spec.cutout_bytes
         raise TrainingRefused(
-            f"{path} needs {num_bytes / 1e9:.1f} GB for the training pixels and cannot be written ({error.strerror})"
+            f"{folder}/{name} needs {num_bytes / 1e9:.1f} GB for the training pixels and cannot be written "
+            f"({error.strerror})"
         ) from error
 
 
 def read_training_set(plan: TrainPlan) -> TrainingSet:
     """Return the training set, its pixels mapped, not read. :func:`gather_pixels` must have run."""
     labelled = plan.read_labels()
-    images_NHWC = np.load(pixels_path(plan), mmap_mode="r")
+    folder, name = open_folder(plan.checkpoints), pixels_name(plan)
+    images_NHWC = np.load(folder.local_copy(name), mmap_mode="r")
     if images_NHWC.shape != (len(labelled.row_N), *plan.image_spec.frame):
-        raise TrainingRefused(f"{pixels_path(plan)} is of another training set; delete it and train again")
+        raise TrainingRefused(f"{folder}/{name} is of another training set; delete it and train again")
     return TrainingSet(
         object_id_N=labelled.object_id_N,
         images_NHWC=images_NHWC,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder, digest, open_folder
+from skymetal.catalogs.storage import Folder, Location, digest, open_folder
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.predict import Predictions
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
@@ -105,7 +104,7 @@ class Ensemble:
 
 
 def load_ensemble(
-    path: str | Path, *, digest: str, num_views: int, batch_size: int, runtime: str, embeddings: bool = False
+    path: Location, *, digest: str, num_views: int, batch_size: int, runtime: str, embeddings: bool = False
 ) -> Ensemble:
     """Load an ensemble onto the GPU if there is one, else the CPU; ``digest`` is its card's.
 
@@ -189,5 +188,5 @@ def _load_space(folder: Folder, entry: MemberEntry) -> FeatureSpace:
 def _read(folder: Folder, file: MemberFile) -> bytes:
     data = folder.read(file.name)
     if digest(data) != file.sha256:
-        raise damaged_file(folder.path / file.name)
+        raise damaged_file(folder, file.name)
     return data

@@ -40,7 +40,7 @@ def read_labels(
     """
     for name in labels:
         if name not in targets.column_names:
-            raise missing_column(f"[train] labels: {targets.path}", name, targets.column_names)
+            raise missing_column(f"[train] labels: {targets}", name, targets.column_names)
     group = "group_id" if "group_id" in targets.column_names else "object_id"  # without positions no pair is known
     sky = ["_healpix_29"] if targets.has_sky else []
     columns = list(dict.fromkeys(["object_id", group, *sky, *labels]))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import digest
+from skymetal.catalogs.storage import Location, digest
 from skymetal.catalogs.targets import TargetList, open_targets
 from skymetal.engine.appearance import appearance_names
 from skymetal.engine.pixels import ImageSpec
@@ -35,14 +35,14 @@ _NOT_INPUTS = ("store", "targets", "ensemble", "checkpoints", "init", "ranks_per
 class TrainPlan:
     """One training of num_folds members. Make it with :func:`make_plan`; check it; then train.
 
-    targets and init are files (init may be ``random``); store, ensemble and checkpoints are folders that every
-    worker sees. Members are the same, but for rounding, whatever ranks_per_fold.
+    targets and init are files (init, which may be ``random``, on a disk); store, ensemble and checkpoints are folders
+    that every worker sees: paths or URLs. Members are the same, but for rounding, whatever ranks_per_fold.
     """
 
-    store: Path
-    targets: Path
-    ensemble: Path
-    checkpoints: Path
+    store: str
+    targets: str
+    ensemble: str
+    checkpoints: str
     recipe: Recipe
     num_folds: int
     labels: tuple[str, ...]
@@ -70,13 +70,12 @@ class TrainPlan:
 
     def to_json(self) -> str:
         """Return the plan as text, for a process of its own."""
-        return json.dumps(dataclasses.asdict(self), default=str)
+        return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> TrainPlan:
         """Return the plan of that text."""
         values = json.loads(text)
-        values |= {name: Path(values[name]) for name in ("store", "targets", "ensemble", "checkpoints")}
         values["labels"] = tuple(values["labels"])
         values["recipe"] = Recipe.from_dict(values["recipe"])
         values["network_input"] = NetworkInput(**values["network_input"])
@@ -165,16 +164,22 @@ def check_trainable(spec: ImageSpec) -> None:
 
 
 def make_plan(
-    settings: TrainSettings, *, store: Path, targets: Path, ensemble: Path, checkpoints: Path, seed: int
+    settings: TrainSettings,
+    *,
+    store: Location,
+    targets: str | Path,
+    ensemble: Location,
+    checkpoints: Location,
+    seed: int,
 ) -> TrainPlan:
     """Settle a plan from the job's ``[train]`` section and its files; raise InputError where one is missing."""
     cutouts = open_store(store)
     init, init_digest = find_init(settings.init, cache=IMAGENET_CACHE.expanduser())
     return TrainPlan(
-        store=store,
-        targets=targets,
-        ensemble=ensemble,
-        checkpoints=checkpoints,
+        store=str(store),
+        targets=str(targets),
+        ensemble=str(ensemble),
+        checkpoints=str(checkpoints),
         recipe=settings.resolve(),
         num_folds=settings.num_folds,
         labels=settings.labels,

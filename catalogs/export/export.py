@@ -15,7 +15,7 @@ from skymetal.catalogs.export.rows import Rows, check_columns
 from skymetal.catalogs.export.text import write_csv, write_json
 from skymetal.catalogs.export.votable import write_votable
 from skymetal.catalogs.hats import COLLECTION
-from skymetal.catalogs.storage import open_folder
+from skymetal.catalogs.storage import is_url, open_folder
 
 FORMATS: Mapping[str, Callable[[BinaryIO, Rows], None]] = {
     "fits": write_fits,
@@ -45,8 +45,8 @@ def export_rows(rows: Rows, path: str | Path, *, form: str | None = None, overwr
     there is none of, a place that cannot be written or lies in a catalogue, a file that is there unless ``overwrite``,
     and a column that the format cannot hold; RuntimeError where the catalogue is damaged.
     """
-    if "://" in str(path):
-        open_folder(path)  # it refuses URLs
+    if is_url(path):
+        raise InputError(f"{path} is a URL, but one file for other programs is written to a disk: give a path")
     path = Path(path).expanduser()
     write = FORMATS[_known_format(path, form)]
     check_columns(rows)

@@ -56,7 +56,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 def rows_of_catalog(catalog: Catalog, columns: Sequence[str] | None = None) -> Rows:
     """Return a catalogue's rows; ``columns`` in the order asked for. Raises InputError for what is not there."""
-    names = find_columns(str(catalog.path), columns, catalog.schema.names)
+    names = find_columns(str(catalog.folder), columns, catalog.schema.names)
     return Rows(
         name=catalog.name,
         schema=pa.schema([catalog.schema.field(name) for name in names]),

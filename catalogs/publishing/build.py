@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -146,16 +145,18 @@ def _check_rows(edition: Edition, galaxies: DatasetWriter, pool: Executor) -> No
         raise RuntimeError(f"{galaxies.folder} got {galaxies.num_rows} rows; {edition.manifest.num_rows} were scored")
     num_rounds = -(-galaxies.num_rows // IDS_AT_ONCE)
     for turn in range(num_rounds):
-        paths = [galaxies.folder.path / entry.file for entry in galaxies.entries]
-        ids = np.sort(np.concatenate(list(pool.map(partial(_read_ids, turn=turn, num_rounds=num_rounds), paths))))
+        files = [entry.file for entry in galaxies.entries]
+        read = partial(_read_ids, galaxies.folder, turn=turn, num_rounds=num_rounds)
+        ids = np.sort(np.concatenate(list(pool.map(read, files))))
         repeated = ids[1:][ids[1:] == ids[:-1]]
         if len(repeated):
             raise RuntimeError(f"{edition.parts}: object_id {repeated[0]} was scored twice; nothing is published")
 
 
-def _read_ids(path: Path, *, turn: int, num_rounds: int) -> NDArray[np.int64]:
+def _read_ids(folder: Folder, file: str, *, turn: int, num_rounds: int) -> NDArray[np.int64]:
     """Return the ids of a file that are looked at in this turn."""
-    ids: NDArray[np.int64] = pq.ParquetFile(path).read(["object_id"], use_threads=False)["object_id"].to_numpy()
+    source = folder.filesystem.open_input_file(folder.arrow_path(file))
+    ids: NDArray[np.int64] = pq.ParquetFile(source).read(["object_id"], use_threads=False)["object_id"].to_numpy()
     if num_rounds == 1:
         return ids
     # Survey ids are structured: multiplied by the golden ratio, their high bits spread evenly over the rounds.

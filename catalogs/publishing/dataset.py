@@ -97,7 +97,7 @@ class DatasetWriter:
 
     def named_entries(self) -> list[FileEntry]:
         """Return the entries of all files, by their names in the version."""
-        return [replace(entry, file=f"{self.folder.path.name}/{entry.file}") for entry in self.entries]
+        return [replace(entry, file=f"{self.folder.name}/{entry.file}") for entry in self.entries]
 
     @cached_property
     def _max_rows(self) -> int:
@@ -135,12 +135,12 @@ class DatasetWriter:
         return entry, footer
 
 
-def encode_table(table: pa.Table, words: Mapping[str, str]) -> tuple[memoryview, pq.FileMetaData]:
+def encode_table(table: pa.Table, words: Mapping[str, str]) -> tuple[bytes, pq.FileMetaData]:
     """Return a table as Parquet bytes with words in the footer, and the footer."""
     stream = pa.BufferOutputStream()  # Arrow's own: its threads never wait for Python's lock
     with pq.ParquetWriter(stream, table.schema, **PARQUET_OPTIONS) as writer:
         writer.add_key_value_metadata(dict(words))
         if table.num_rows:
             writer.write_table(table, row_group_size=ROW_GROUP_SIZE)
-    data = stream.getvalue()
-    return memoryview(data), pq.read_metadata(pa.BufferReader(data))
+    data = stream.getvalue().to_pybytes()
+    return data, pq.read_metadata(pa.BufferReader(data))

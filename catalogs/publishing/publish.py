@@ -1,23 +1,19 @@
 """Publishing: parts and their manifest become an immutable version of the catalogue, and a link that names it.
 
-A version is built under a name that no reader looks at, flushed, renamed whole to ``versions/<version>`` and never
-touched again; only then does ``catalogue`` point to it. Whoever is killed in between leaves the old catalogue or
+A version is built where no reader looks, takes its name ``versions/<version>`` whole and is never touched again; only
+then does ``catalogue`` point to it. Whoever is killed in between leaves the old catalogue or
 the new one. A version is named by what is in it, so publishing the same thing again rewrites nothing.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from skymetal.catalogs.contents import (
-    BUILDING_PREFIX,
     CONTENTS,
     LINK,
     NUM_PARTITIONS,
@@ -33,7 +29,7 @@ from skymetal.catalogs.parts import Manifest
 from skymetal.catalogs.publishing.build import PublishProgress, build_edition
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin import MAX_MARGIN_ARCSEC
-from skymetal.catalogs.storage import TEMPORARY_PREFIX, Folder, flush_folder, flush_tree
+from skymetal.catalogs.storage import Folder
 
 MAX_NAME_LENGTH = 100
 RESERVED = frozenset({COLLECTION, PLAIN_PROPERTIES, CONTENTS, DATA_MODEL})
@@ -73,9 +69,9 @@ class CatalogSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishReceipt:
-    """What was published: ``path`` is the link; ``is_hats`` is false where the galaxies have no positions."""
+    """What was published: ``place`` is the link; ``is_hats`` is false where the galaxies have no positions."""
 
-    path: Path
+    place: str
     version: str
     num_rows: int
     num_partitions: int
@@ -96,11 +92,11 @@ def publish(
     With positions the catalogue is in HATS; without, it is plain Parquet files in object_id order. It is proved on
     the way that every scored row is in it once, in order, under a unique object_id: RuntimeError otherwise, and the
     catalogue that was there stays. (Only a damaged version that is made again under its own name is away for the moment
-    between two renames.) Raises InputError where there is nothing to publish, or where ``catalogue`` is no
-    link of ours. The caller holds the run's lock.
+    between two renames; in a bucket, until it is made.) Raises InputError where there is nothing to publish, or where
+    ``catalogue`` is no link of ours. The caller holds the run's lock.
     """
-    place = run_dir.path / LINK
-    if place.exists() and not place.is_symlink():
+    place = f"{run_dir}/{LINK}"
+    if not run_dir.can_point(LINK):
         raise InputError(f"{place} is not a link that skymetal made, so it is not replaced: move it away")
     if manifest.num_rows == 0:
         raise InputError(f"{parts} holds no row to publish: all {manifest.num_quarantined} galaxies are quarantined")
@@ -113,37 +109,17 @@ def publish(
         margin_arcsec=float(settings.margin_arcsec),
         provenance=provenance,
     )
-    versions = run_dir.path / VERSIONS
-    version, building = versions / edition.version, versions / f"{BUILDING_PREFIX}{edition.version}"
-    if not is_whole(version):
-        _clear(run_dir)
-        yield from build_edition(edition, run_dir / f"{VERSIONS}/{building.name}")
-        flush_tree(building)
-        if version.exists():  # a file of it was lost: it makes way
-            os.rename(version, f"{building}-damaged")
-        os.rename(building, version)
-        flush_folder(versions)
-    replace_link(run_dir, LINK, f"{VERSIONS}/{version.name}")
-    _clear(run_dir)
+    name = f"{VERSIONS}/{edition.version}"
+    if not is_whole(run_dir / name):  # nothing is there, or a file of it was lost
+        run_dir.sweep_folders(VERSIONS)
+        with run_dir.make_folder(name) as building:
+            yield from build_edition(edition, building)
+    run_dir.point(LINK, name)
+    run_dir.sweep_folders(VERSIONS)
     yield PublishReceipt(
-        path=place,
-        version=version.name,
+        place=place,
+        version=edition.version,
         num_rows=manifest.num_rows,
-        num_partitions=int(read_properties(version)[NUM_PARTITIONS]),
+        num_partitions=int(read_properties(run_dir / name)[NUM_PARTITIONS]),
         is_hats=edition.is_hats,
     )
-
-
-def _clear(run_dir: Folder) -> None:
-    """Delete what killed publishers left half built, and versions that were damaged and have been made again."""
-    for leftover in (run_dir.path / VERSIONS).glob(f"{BUILDING_PREFIX}*"):
-        run_dir.remove(f"{VERSIONS}/{leftover.name}") if leftover.is_file() else shutil.rmtree(leftover)
-
-
-def replace_link(folder: Folder, name: str, target: str) -> None:
-    """Make ``name`` a symbolic link to ``target``, relative to the folder, replacing an older link in one step."""
-    temporary = folder.path / f"{TEMPORARY_PREFIX}{os.getpid()}-{name}"
-    temporary.unlink(missing_ok=True)
-    os.symlink(target, temporary)
-    os.replace(temporary, folder.path / name)
-    flush_folder(folder.path)

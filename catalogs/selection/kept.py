@@ -55,13 +55,13 @@ def refuse_damaged_list(targets: TargetList) -> None:
         return
     if pinned != targets.digest:
         raise RuntimeError(
-            f"{targets.path} is damaged: it is not the list that `skymetal select` wrote, whose sha256 is in "
+            f"{targets} is damaged: it is not the list that `skymetal select` wrote, whose sha256 is in "
             f"{folder}/{name}; restore it, or delete it and run `skymetal select` again"
         )
 
 
 def _pin(targets: TargetList) -> tuple[Folder, str]:
-    return Folder(targets.path.parent), PIN.format(name=targets.path.name)
+    return targets.folder, PIN.format(name=targets.name)
 
 
 def refuse_other_selection(targets: TargetList, settings: TargetSettings, *, seed: int, folder: Folder) -> None:
@@ -73,24 +73,22 @@ def refuse_other_selection(targets: TargetList, settings: TargetSettings, *, see
     refuse_damaged_list(targets)
     before = targets.selection["inputs"]
     digests = before.pop("tables", [])
-    remedy = "name another [job] run_dir" if folder.exists(USED) else f"delete {targets.path} to select again"
+    remedy = "name another [job] run_dir" if folder.exists(USED) else f"delete {targets} to select again"
     inputs = selection_inputs(settings, seed=seed)
-    refuse_other_inputs(before, inputs, where=f"{targets.path} was selected", remedy=remedy)
+    refuse_other_inputs(before, inputs, where=f"{targets} was selected", remedy=remedy)
     remedy += ", or restore what was there"
     noted = _read_noted(folder)
     now = {str(path): _noted_now(path, noted) for path in _tables_there(settings)}
     for name, (_, _, digest) in now.items():
         if digest not in digests:
             raise InputError(
-                f"{targets.path} was selected from other tables: {printable(name)} is new, or has changed since; "
-                f"{remedy}"
+                f"{targets} was selected from other tables: {printable(name)} is new, or has changed since; {remedy}"
             )
     found = {digest for _, _, digest in now.values()}
     for name, note in noted.items():
         if note[2] in digests and note[2] not in found and _fingerprint(Path(name)) == note[:2]:
             raise InputError(
-                f"{targets.path} was selected from {printable(name)} too, which [targets] tables does not name now; "
-                f"{remedy}"
+                f"{targets} was selected from {printable(name)} too, which [targets] tables does not name now; {remedy}"
             )
     if noted != noted | now:
         note_tables(folder, noted | now)

@@ -109,7 +109,7 @@ def fetch_sample(folder: Folder, *, num_rows: int, url: str) -> Path:
         claim_inputs(folder, "skyserver", inputs)
         folder.write(SKYSERVER_CSV, fetched.body)
     claim_inputs(folder, "skyserver", inputs)
-    return folder.path / SKYSERVER_CSV
+    return folder.local_copy(SKYSERVER_CSV)
 
 
 def _condition(cut: Between | Measured) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +27,9 @@ from skymetal.catalogs.selection.rows import GROUP_ID, HEALPIX, conform, with_he
 from skymetal.catalogs.selection.settings import TargetSettings as TargetSettings
 from skymetal.catalogs.selection.spill import SpillWriter, merge_spills, read_notes, run_bytes
 from skymetal.catalogs.selection.survey import Survey, Table, find_survey
-from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.storage import Folder, LocalFolder, digest
 from skymetal.catalogs.tables import find_tables
-from skymetal.catalogs.targets import TargetList, open_targets, sort_keys, write_sorted_targets
+from skymetal.catalogs.targets import TargetList, sort_keys, write_sorted_targets
 
 SELECTING = "selecting"
 REPEATS = "repeats another row exactly"
@@ -71,9 +70,9 @@ def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) ->
     different rows, when no galaxy is left, and when the list that is there was selected otherwise. RuntimeError for
     a damaged spill.
     """
-    scratch = folder / SELECTING
+    scratch = folder.on_this_machine(SELECTING)
     if folder.exists(name):
-        refuse_other_selection(open_targets(folder.path / name), settings, seed=seed, folder=folder)
+        refuse_other_selection(TargetList(folder, name), settings, seed=seed, folder=folder)
     else:
         survey = find_survey(settings, seed=seed, folder=folder)
         schema = survey.unified_schema()
@@ -90,7 +89,7 @@ def select(settings: TargetSettings, *, seed: int, folder: Folder, name: str) ->
         if settings.tables:
             note_tables(folder, noted)
         _write_list(survey, spills, merged, folder, name)
-    shutil.rmtree(scratch.path, ignore_errors=True)
+    scratch.parent.remove_folder(SELECTING)
 
 
 def num_tables(settings: TargetSettings, *, folder: Folder, name: str) -> int:
@@ -104,10 +103,10 @@ def select_all(settings: TargetSettings, *, seed: int, folder: Folder, name: str
     """Select without looking at the progress; return the list. Raises as :func:`select` does."""
     for _ in select(settings, seed=seed, folder=folder, name=name):
         pass
-    return open_targets(folder.path / name)
+    return TargetList(folder, name)
 
 
-def _spill_table(survey: Survey, schema: pa.Schema, table: Table, scratch: Folder) -> _Spill:
+def _spill_table(survey: Survey, schema: pa.Schema, table: Table, scratch: LocalFolder) -> _Spill:
     """Cut one table and spill what is left of it, unless that was done before."""
     before = table.fingerprint()
     table_digest = table.digest()
@@ -141,7 +140,7 @@ def _spill_table(survey: Survey, schema: pa.Schema, table: Table, scratch: Folde
     return receipt
 
 
-def _merge(survey: Survey, spills: Sequence[_Spill], schema: pa.Schema, scratch: Folder) -> TargetList:
+def _merge(survey: Survey, spills: Sequence[_Spill], schema: pa.Schema, scratch: LocalFolder) -> TargetList:
     """Return all rows that were kept, in the order of the list and without repeats, in a file of their own."""
     if not sum(spill.rows_kept for spill in spills):
         _refuse_emptiness(survey, spills)
@@ -161,7 +160,7 @@ def _merge(survey: Survey, spills: Sequence[_Spill], schema: pa.Schema, scratch:
                 f"the rows in {scratch} cannot be sorted ({error}); see that the disk has room, delete that folder and "
                 "run `skymetal select` again"
             ) from error
-    return TargetList(scratch.path / name)
+    return TargetList(scratch, name)
 
 
 def _write_list(survey: Survey, spills: Sequence[_Spill], merged: TargetList, folder: Folder, name: str) -> None:
@@ -188,7 +187,7 @@ def _write_list(survey: Survey, spills: Sequence[_Spill], merged: TargetList, fo
         groups = find_groups(_read_column(merged, HEALPIX), object_id_N)
         selection["num_grouped"] = groups.num_grouped
         schema = schema.insert(schema.get_field_index(HEALPIX) + 1, pa.field(GROUP_ID, pa.int64()))
-    unpin_list(TargetList(folder.path / name))
+    unpin_list(TargetList(folder, name))
     pin_list(write_sorted_targets(folder, name, _with_groups(merged, groups), schema, selection=selection))
 
 

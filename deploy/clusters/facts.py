@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,14 +21,17 @@ TRIAL_SECONDS = 90.0
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerFacts:
-    """What a worker found; a reason is "" where all is well. reply names the file it wrote."""
+    """What a worker found; a reason is "" where all is well. reply names the file it wrote.
+
+    free_bytes is None in a bucket.
+    """
 
     host: str
     device: Device
     unseen: str
     unwritten: str
     reply: str
-    free_bytes: int
+    free_bytes: int | None
     device_failure: str = ""
     device_name: str = ""
 
@@ -47,7 +49,7 @@ def gather_facts(place: str, word: str, *, try_device: bool) -> WorkerFacts:
         unseen=unseen,
         unwritten=unwritten,
         reply=reply,
-        free_bytes=0 if unseen else shutil.disk_usage(folder.path).free,
+        free_bytes=0 if unseen else folder.free_bytes(),
         device_failure=failure,
         device_name=name,
     )

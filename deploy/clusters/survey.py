@@ -42,13 +42,13 @@ class Survey:
     num_threads: Mapping[str, int]
     timings: Mapping[str, Timing]
     lost_replies: tuple[str, ...]
-    free_bytes: int
+    free_bytes: int | None
     needs_gpus: bool
     scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
     certificate_seconds_left: float | None = None
 
 
-def survey_cluster(client: Client, place: Folder, *, run_dir: str, needs_gpus: bool, free_bytes: int) -> Survey:
+def survey_cluster(client: Client, place: Folder, *, run_dir: str, needs_gpus: bool, free_bytes: int | None) -> Survey:
     """Ask client, scheduler and every worker. place is a new folder in the run directory, which the caller removes."""
     word = uuid.uuid4().hex
     place.write(WORD, word.encode())

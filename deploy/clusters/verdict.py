@@ -69,7 +69,7 @@ def table(survey: Survey) -> tuple[list[str], list[list[str]]]:
                 version,
                 facts.device_name or (f"GPU {facts.device.name}" if facts.device.name else "CPU"),
                 "not seen" if facts.unseen else "not writable" if facts.unwritten else "ok",
-                "–" if facts.unseen else f"{facts.free_bytes / 1e9:.1f} GB",
+                "–" if facts.unseen else "a bucket" if facts.free_bytes is None else f"{facts.free_bytes / 1e9:.1f} GB",
                 f"{timing.skew_seconds:+.2f} s",
                 f"{1000 * timing.call_seconds:.1f} ms",
                 f"{timing.bytes_per_second / 1e6:.0f}",
@@ -102,9 +102,9 @@ def _judge_workers(survey: Survey) -> Iterator[Finding]:
 
 
 def _judge_disk(survey: Survey) -> Iterator[Finding]:
-    seen = [facts.free_bytes for facts in answers(survey).values() if not facts.unseen]
-    free = min([survey.free_bytes, *seen])
-    if free < MIN_FREE_BYTES:
+    told = [survey.free_bytes, *(facts.free_bytes for facts in answers(survey).values() if not facts.unseen)]
+    free = min((each for each in told if each is not None), default=None)
+    if free is not None and free < MIN_FREE_BYTES:
         yield Finding(
             text=f"the disk of the run directory {survey.run_dir} is full: {free / 1e6:.0f} MB are free; make space"
         )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage import open_folder
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.config import read_job
 from skymetal.deploy.evaluation.beside_paper import beside_paper
@@ -19,8 +20,7 @@ from skymetal.train.evaluation.wording import format_difference
 
 def find_other_run(against: str) -> Rival:
     """Return the run that a job file or a run directory names; raise InputError where it has no catalogue."""
-    path = Path(against)
-    run_dir = Path(read_job(path).job.run_dir) if path.suffix == ".toml" else path
+    run_dir = open_folder(read_job(Path(against)).job.run_dir if against.endswith(".toml") else against)
     if not run_dir.exists():
         raise InputError(f"--against {against}: {run_dir} does not exist; give 'paper', a job file or a run directory")
     return run_rival(run_dir, name="other", title=str(run_dir))
@@ -44,7 +44,7 @@ def compare_runs(run: Run, other: Rival) -> str:
                 f"{format_difference(duel.difference, other='that')}",
             ]
     if not lines:
-        raise InputError(f"{run.path} and {other.title} have no three galaxies with a truth in common")
+        raise InputError(f"{run.folder} and {other.title} have no three galaxies with a truth in common")
     return "\n".join(lines)
 
 

@@ -40,14 +40,14 @@ def evaluate(run: Run) -> None:
 
 def read_predictions(run: Run) -> pa.Table:
     """Return what an evaluation needs of the run's catalogue; raise InputError where it is not published."""
-    return open_catalog(run.path).to_arrow(["object_id", *PERCENTILES, "is_out_of_fold", UNSHRUNK])
+    return open_catalog(run.folder).to_arrow(["object_id", *PERCENTILES, "is_out_of_fold", UNSHRUNK])
 
 
 def _inputs(run: Run) -> dict[str, Any]:
     """Return all that an evaluation depends on."""
     settings = run.job.evaluate
     return {
-        "catalogue": open_catalog(run.path).version,
+        "catalogue": open_catalog(run.folder).version,
         "targets": run.targets.digest,
         "ensemble": describe_ensemble(run.ensemble).digest,
         "views": run.job.score.views,
@@ -75,7 +75,7 @@ def _judge(run: Run) -> tuple[list[str], list[str]]:
         figures = write_figures(run.directory.folder / names.FIGURES, judgement, panels, own_title="colour images")
         files += [f"{names.FIGURES}/{name}" for name in figures]
     write_numbers(run.directory.folder, [judgement.to_json() for judgement in judgements])
-    where = f"numbers in {run.path / names.EVALUATION} and {NUMBERS_CSV}, figures in {run.path / names.FIGURES}"
+    where = f"numbers in {run.folder}/{names.EVALUATION} and {NUMBERS_CSV}, figures in {run.folder}/{names.FIGURES}"
     said = [*map(format_judgement, judgements), *(f"evaluate: {line}" for line in left_out), f"evaluate: {where}"]
     return said, [*files, names.EVALUATION, NUMBERS_CSV]
 

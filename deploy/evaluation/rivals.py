@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.schema import UNSHRUNK
+from skymetal.catalogs.storage import Location
 from skymetal.deploy.console import track
 from skymetal.deploy.predictor import make_predictor
 from skymetal.deploy.run import Run
@@ -41,7 +41,7 @@ def gather_rivals(
     return rivals, left_out
 
 
-def run_rival(run_dir: str | Path, *, name: str, title: str) -> Rival:
+def run_rival(run_dir: Location, *, name: str, title: str) -> Rival:
     """Return another run's catalogue as a rival; raise InputError where there is none.
 
     Its predictions are as honest as this run's: no galaxy in a catalogue is predicted by a member that saw it.

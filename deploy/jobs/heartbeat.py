@@ -10,6 +10,7 @@ import threading
 from dataclasses import replace
 from typing import Any
 
+from skymetal.catalogs.errors import StorageFailed
 from skymetal.catalogs.storage import Folder
 from skymetal.deploy.jobs import sightings
 from skymetal.deploy.jobs.lease import Lease, LeaseLost
@@ -44,7 +45,7 @@ class Heartbeat:
         self._thread.join(timeout=sightings.STALE_SECONDS)
         try:
             self._lease.release()
-        except OSError as error:  # a full disk: the next driver finds the process gone, or watches for a while
+        except (OSError, StorageFailed) as error:  # the next driver finds the process gone, or watches a while
             logger.warning("the lease could not be given back: %s", error)
 
     def confirm(self) -> None:
@@ -74,7 +75,7 @@ class Heartbeat:
         self._state = replace(self._state, progress=None, dashboard="", **changes)
         try:
             self._write()
-        except OSError as error:  # what the job died of, a full disk perhaps, is told by its own error
+        except (OSError, StorageFailed) as error:  # what the job died of, a full disk perhaps, is told by its own error
             logger.warning("the end of the job could not be recorded: %s", error)
         self._state = None
 
@@ -98,7 +99,7 @@ class Heartbeat:
                     self.lost = lost
                     _interrupt()
                 return
-            except OSError as error:  # a full disk, a server that is away: the next beat may succeed
+            except (OSError, StorageFailed) as error:  # a full disk, a server that is away: the next beat may succeed
                 logger.warning("the heartbeat could not be written: %s", error)
 
 

@@ -19,8 +19,8 @@ def driver_command(drive: Sequence[str]) -> list[str]:
 
 def start_driver(folder: Folder, drive: Sequence[str]) -> tuple[int, float]:
     """Start a driver in a session of its own, its output in the log; return its process and when that began."""
-    log = folder.path / DRIVER_LOG
-    log.parent.mkdir(exist_ok=True)
+    log = folder.on_this_machine("").path / DRIVER_LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as file:
         process = subprocess.Popen(
             driver_command(drive), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True

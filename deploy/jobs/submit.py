@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError, did_you_mean, first_line
-from skymetal.catalogs.storage import Folder, open_folder
+from skymetal.catalogs.storage import Folder, local_path, open_folder
 from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.clusters.settings import CONNECTED
 from skymetal.deploy.config import Job, read_job
@@ -79,7 +79,7 @@ def resume(folder: Folder) -> Submission:
             f"{folder} was never submitted; `skymetal run {folder}/job.toml` goes on with it here, `skymetal submit` "
             "elsewhere"
         )
-    return submit(read_job(folder.path / last.job_file), last.steps, last.runner)
+    return submit(read_job(f"{folder}/{last.job_file}"), last.steps, last.runner)
 
 
 def _check_steps(steps: Sequence[str]) -> None:
@@ -94,10 +94,14 @@ def _check_runner(job: Job, runner: str, folder: Folder) -> None:
         _connected(job)
     elif runner == "slurm":
         slurm.refuse_without_slurm()
-        slurm.batch_script(job, run_dir=folder.path, drive=[])
+        slurm.batch_script(job, run_dir=_shared_disk(folder), drive=[])
     elif runner == "kubernetes":
         kubernetes.refuse_without_kubectl()
         kubernetes.manifest(job, [], name=kubernetes.job_name(job, 0))
+
+
+def _shared_disk(folder: Folder) -> Path:
+    return local_path(folder, what="--runner slurm")
 
 
 def _connected(job: Job) -> str:
@@ -112,13 +116,13 @@ def _connected(job: Job) -> str:
 def _send(job: Job, folder: Folder, submission: Submission) -> Submission:
     """Send it, and return the submission with what the runner calls it."""
     words = [*submission.steps, "--runner", submission.runner, "--submission", str(submission.number)]
-    drive = [str(folder.path / submission.job_file), *words]
+    drive = [f"{folder}/{submission.job_file}", *words]
     if submission.runner == "local":
         pid, started = start_driver(folder, drive)
         return replace(submission, sent_id=str(pid), started=started, machine=this_machine())
     if submission.runner == "slurm":
-        (folder.path / "logs").mkdir(exist_ok=True)  # sbatch makes no folders
-        script = slurm.batch_script(job, run_dir=folder.path, drive=drive)
+        (_shared_disk(folder) / "logs").mkdir(exist_ok=True)  # sbatch makes no folders
+        script = slurm.batch_script(job, run_dir=_shared_disk(folder), drive=drive)
         folder.write(submission.job_file.replace("job.toml", "job.sbatch"), script.encode())
         return replace(submission, sent_id=slurm.send(script))
     name = kubernetes.job_name(job, submission.number)
@@ -127,6 +131,6 @@ def _send(job: Job, folder: Folder, submission: Submission) -> Submission:
         folder.write(submission.job_file.replace("job.toml", "job.yaml"), text.encode())
         kubernetes.send(text)
     else:
-        with LazyCluster(job.cluster, scratch=folder.path) as cluster:
+        with LazyCluster(job.cluster, scratch=folder.on_this_machine("").path) as cluster:
             coordinator.send(cluster.client(), folder, drive, key=name)
     return replace(submission, sent_id=name)

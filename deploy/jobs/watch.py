@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder, open_folder
+from skymetal.catalogs.storage import Folder, LocalFolder, open_folder
 from skymetal.deploy.config import read_job
 from skymetal.deploy.jobs import slurm
 from skymetal.deploy.jobs.sightings import LEASES, Verdict, find_alive, is_running, look, this_machine
 from skymetal.deploy.jobs.state import CANCEL, FAILED, RUNNING, STATE, STOPPED, WAITING, JobState, read_state
 from skymetal.deploy.jobs.submission import DRIVER_LOG, SUBMISSIONS, Submission, latest_submission
+from skymetal.deploy.run_directory import LOG
 
 STOPPING, LOST, DAMAGED = "stopping", "lost", "damaged"
 GOING_ON = (WAITING, RUNNING, STOPPING)
@@ -54,11 +55,11 @@ def find_jobs(below: Path) -> list[Folder]:
     """Return the run directories below a folder, not following links. Raises InputError where it is none."""
     if not below.is_dir():
         raise InputError(f"{below} is not a folder; name one with run directories below it")
-    return [Folder(path) for path in _walk(below.absolute(), MAX_DEPTH)]
+    return [LocalFolder(path) for path in _walk(below.absolute(), MAX_DEPTH)]
 
 
 def _walk(path: Path, depth: int) -> Iterator[Path]:
-    if is_job(Folder(path)):
+    if is_job(LocalFolder(path)):
         yield path
         return
     try:
@@ -143,15 +144,16 @@ def wait(folder: Folder, *, timeout_seconds: float | None, every_seconds: float 
 
 def follow_log(folder: Folder, *, is_followed: bool, every_seconds: float = 0.5) -> Iterator[str]:
     """Give the lines of a job's log, and where it is followed those to come, until the job goes on no longer."""
-    names = [name for name in (DRIVER_LOG, "logs/skymetal.log") if folder.exists(name)]
-    if not names and not is_followed:
+    logs = _find_log(folder)
+    if logs is None and not is_followed:
         raise InputError(f"there is no log in {folder} yet")
     position, rest = 0, b""
     while True:
         is_over = not is_followed or not observe([folder])[0].is_going_on  # asked before the last reading, not after
-        names = names or [name for name in (DRIVER_LOG, "logs/skymetal.log") if folder.exists(name)]
-        if names:
-            with open(folder.path / names[0], "rb") as file:
+        logs = logs or _find_log(folder)
+        if logs is not None:
+            place, name = logs
+            with place.filesystem.open_input_file(place.arrow_path(name)) as file:
                 file.seek(position)
                 data = file.read()
             position += len(data)
@@ -162,6 +164,14 @@ def follow_log(folder: Folder, *, is_followed: bool, every_seconds: float = 0.5)
                 yield rest.decode(errors="replace")
             return
         time.sleep(every_seconds)
+
+
+def _find_log(folder: Folder) -> tuple[Folder, str] | None:
+    """Return where the driver's log is: beside its run directory; of one in a bucket first on this machine."""
+    here = folder.on_this_machine("")
+    found: list[tuple[Folder, str]] = [(here, name) for name in (DRIVER_LOG, LOG) if here.exists(name)]
+    found += [(folder, name) for name in folder.names("logs/*.log") if folder != here]
+    return found[0] if found else None
 
 
 def holder_of(folder: Folder) -> str:

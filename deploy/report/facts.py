@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ class RunFacts:
     def inputs(self) -> dict[str, Any]:
         """Return what names everything that the page depends on, its own code included."""
         return {
-            "catalogue": self.catalog.path.name,
+            "catalogue": self.catalog.version,
             "targets": self.targets.digest,
             "store": self.store.digest if self.store else "",
             "ensemble": self.ensemble.digest if self.ensemble else "",
@@ -88,7 +87,7 @@ class RunFacts:
 def gather_facts(run: Run) -> RunFacts:
     """Read a run. Raises InputError where no catalogue is published yet."""
     folder = run.directory.folder
-    catalog = open_catalog(run.path)
+    catalog = open_catalog(run.folder)
     return RunFacts(
         catalog=catalog,
         targets=run.targets,
@@ -96,22 +95,23 @@ def gather_facts(run: Run) -> RunFacts:
         ensemble=_ensemble(run),
         label=run.job.train.labels[0],
         job_toml=_OWN.sub('contact = "(left out)"', run.job.to_toml()),
-        quarantine=read_quarantine(run.path / names.QUARANTINE),
+        quarantine=read_quarantine(folder),
         comparisons=_comparisons(folder, catalog),
         monitor=json.loads(folder.read(MONITOR)) if folder.exists(MONITOR) else None,
         times=read_times(folder.read("events.jsonl").splitlines(), MEASURED_STEPS),
     )
 
 
-def read_quarantine(path: Path) -> Quarantine:
+def read_quarantine(folder: Folder) -> Quarantine:
     """Sum up quarantine.csv, a piece at a time; where there is none, nothing is quarantined."""
-    if not path.exists():
+    if not folder.exists(names.QUARANTINE):
         return Quarantine()
     reasons: Counter[str] = Counter()
     first: list[tuple[str, str, str]] = []
     text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(("object_id", "source", "reason"), "string"))
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    with pyarrow.csv.open_csv(path, convert_options=text, parse_options=parsing) as reader:
+    stream = folder.filesystem.open_input_stream(folder.arrow_path(names.QUARANTINE))
+    with pyarrow.csv.open_csv(stream, convert_options=text, parse_options=parsing) as reader:
         for batch in reader:
             rows = list(zip(*(batch[name].to_pylist() for name in ("object_id", "source", "reason")), strict=True))
             reasons.update(_kind_of_reason(reason) for _, _, reason in rows)
@@ -151,7 +151,7 @@ def _comparisons(folder: Folder, catalog: Catalog) -> list[dict[str, Any]]:
     """Return evaluation.json, unless it is of an older catalogue."""
     record = read_claim(folder, "evaluate")
     inputs, files = record.get("inputs") or {}, record.get("files") or {}
-    if inputs.get("catalogue") != catalog.path.name or names.EVALUATION not in files:
+    if inputs.get("catalogue") != catalog.version or names.EVALUATION not in files:
         return []
     return list(json.loads(folder.read(names.EVALUATION)))
 

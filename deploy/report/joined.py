@@ -38,7 +38,7 @@ class _Finder:
     """A window on the target list that moves along as galaxies are asked for."""
 
     def __init__(self, targets: TargetList, names: Sequence[str]) -> None:
-        self._path = targets.path
+        self._where = str(targets)
         self._pieces = _number_rows(targets, names)
         self._window: dict[str, NDArray[Any]] = {"object_id": np.empty(0, np.int64)}
 
@@ -55,7 +55,7 @@ class _Finder:
                 self._window = {name: values[first:] for name, values in self._window.items()}
                 return np.asarray(place_n - first)
             if not self._read_more(max(len(unknown), self._num_rows // 4)):
-                raise RuntimeError(f"galaxy {unknown[0]} of the catalogue is not in {self._path}, or not in its order")
+                raise RuntimeError(f"galaxy {unknown[0]} of the catalogue is not in {self._where}, or not in its order")
 
     def take(self, place_n: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """Return the columns at places of the window."""

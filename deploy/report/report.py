@@ -21,7 +21,7 @@ def report(run: Run) -> None:
     if said is None:
         summary = summarise(facts.catalog, facts.targets, label=facts.label)
         folder.write(names.REPORT, render_page(facts, summary))
-        said = [f"report: {run.path / names.REPORT}"]
+        said = [f"report: {run.folder}/{names.REPORT}"]
         keep(folder, STEP, inputs, said=said, files=[names.REPORT])
     for line in said:
         say(line)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +63,7 @@ class Cutouts:
 
 def open_cutouts(catalog: Catalog) -> Cutouts:
     """Return the pictures of a catalogue's galaxies; raise InputError, saying why, where there are none."""
-    run_dir: Path = catalog.path.parent.parent
-    if catalog.path.parent.name != VERSIONS or not (run_dir / TARGETS).is_file():
+    run_dir = catalog.folder.parent.parent
+    if catalog.folder.parent.name != VERSIONS or run_dir.find_size(TARGETS) is None:
         raise InputError("this catalogue is not in a run directory")
-    return Cutouts(store=open_store(run_dir / STORE), targets=TargetList(run_dir / TARGETS))
+    return Cutouts(store=open_store(run_dir / STORE), targets=TargetList(run_dir, TARGETS))

@@ -84,7 +84,7 @@ class Desk:
                 self.pacer.succeeded()  # in an earlier run; those it does not have are few
             data = data or self._fetch(wish)
             self._answered_url = wish.url
-            return self.make(data, self.kept.folder.path / self.kept.name(wish.object_id), wish)
+            return self.make(data, self.kept.path(wish.object_id), wish)
         except (Unsuitable, FetchFailed) as error:
             return Cutout(pixels=None, source=wish.url, reason=str(error))
 

@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.inputs import refuse_other_inputs
-from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.storage import LocalFolder, digest
 from skymetal.engine.sources.pictures import Unsuitable
 
 REQUEST = "request.json"
@@ -28,12 +29,16 @@ _CARD_BYTES, _BLOCK_BYTES = 80, 2880
 class Downloads:
     """A folder of files named ``{last three digits of object_id}/{object_id}.{ending}``; ending is jpg or fits."""
 
-    folder: Folder
+    folder: LocalFolder
     ending: str
 
     def name(self, object_id: int) -> str:
         """Return the name of a galaxy's file; a thousand folders keep each of them small."""
         return f"{abs(object_id) % 1000:03d}/{object_id}.{self.ending}"
+
+    def path(self, object_id: int) -> Path:
+        """Return the path of a galaxy's file."""
+        return self.folder.path / self.name(object_id)
 
     def claim(self, request: Mapping[str, Any]) -> None:
         """Record what all the pictures have in common; raise InputError where those in the folder differ.

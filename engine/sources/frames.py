@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.storage import FileStamp, digest, open_folder
 from skymetal.engine.decoding.client import Undecodable, shared_decoder
 from skymetal.engine.footprint import Footprint, FrameChooser
 
@@ -76,14 +76,14 @@ def frame_index(folder: str, pattern: str, bands: tuple[str, ...], index_folder:
     Raises RuntimeError where there are no frames any more, InputError as :func:`make_index` does.
     """
     try:
-        written = (Path(index_folder) / KEPT_INDEX).stat().st_mtime_ns if index_folder else 0
+        written = open_folder(index_folder).stamp(KEPT_INDEX) if index_folder else ()
     except OSError:
-        written = 0
+        written = ()
     return _index_once(folder, pattern, bands, index_folder, written)
 
 
 @lru_cache(maxsize=2)
-def _index_once(folder: str, pattern: str, bands: tuple[str, ...], index_folder: str, written: int) -> FrameIndex:
+def _index_once(folder: str, pattern: str, bands: tuple[str, ...], index_folder: str, written: FileStamp) -> FrameIndex:
     names = list_frames(folder, pattern, bands)
     if not names:
         raise RuntimeError(f"the folder {folder} has no frame named {pattern!r} with all bands of {', '.join(bands)}")
@@ -103,7 +103,7 @@ def keep_index(folder: str, pattern: str, bands: tuple[str, ...], names: Sequenc
     index = asdict(make_index(folder, pattern, bands, names))
     if index_folder:
         document = {"digest": _sign(index, state), "index": index}
-        Folder(Path(index_folder)).write(KEPT_INDEX, json.dumps(document).encode())
+        open_folder(index_folder).write(KEPT_INDEX, json.dumps(document).encode())
 
 
 def make_index(folder: str, pattern: str, bands: tuple[str, ...], names: Sequence[str]) -> FrameIndex:
@@ -155,7 +155,7 @@ def _load(index_folder: str, state: str) -> FrameIndex | None:
     if not index_folder:
         return None
     try:
-        document = json.loads(Folder(Path(index_folder)).read(KEPT_INDEX))
+        document = json.loads(open_folder(index_folder).read(KEPT_INDEX))
         if document["digest"] != _sign(document["index"], state):
             return None
         fields = document["index"]

@@ -19,7 +19,7 @@ from skymetal import __version__
 from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.fits.cards import FitsError
 from skymetal.catalogs.fits.header import walk_hdus
-from skymetal.catalogs.storage import open_folder
+from skymetal.catalogs.storage import LocalFolder, open_folder
 from skymetal.catalogs.targets import TargetList
 from skymetal.catalogs.web.http import FetchLimits
 from skymetal.catalogs.web.pace import Pacer
@@ -126,13 +126,23 @@ class ServiceSource:
             return False
 
     @property
+    def _folder(self) -> Path:
+        """Where the pictures are, and what all workers know of the pace: both need a disk that they share."""
+        folder = open_folder(self.downloads)
+        if not isinstance(folder, LocalFolder):
+            raise InputError(
+                f"[images] folder must be a path on a disk that every worker sees, to keep what {self.service} sends: "
+                f"{folder} is in a bucket"
+            )
+        return folder.path
+
+    @property
     def _kept(self) -> Downloads:
-        return Downloads(folder=open_folder(self.downloads), ending=self._ending)
+        return Downloads(folder=LocalFolder(self._folder), ending=self._ending)
 
     @property
     def _pacer(self) -> Pacer:
-        folder = open_folder(self.downloads).path
-        return Pacer(folder=folder, host=self._host, requests_per_second=self.requests_per_second)
+        return Pacer(folder=self._folder, host=self._host, requests_per_second=self.requests_per_second)
 
     def check(self, targets: TargetList) -> None:
         """Raise InputError, before any work, where a request could not be made or its answer not be kept."""

@@ -28,7 +28,7 @@ def table() -> pa.Table:
 @pytest.fixture(scope="module")
 def catalogue(table: pa.Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A catalogue with margins wide enough for a crossmatch within a minute of arc."""
-    return publish_table(tmp_path_factory.mktemp("run"), table, margin_arcsec=60.0).path
+    return Path(publish_table(tmp_path_factory.mktemp("run"), table, margin_arcsec=60.0).place)
 
 
 def same_rows(frame: pd.DataFrame, table: pa.Table) -> None:

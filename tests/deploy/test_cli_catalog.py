@@ -98,7 +98,7 @@ def test_our_flags_are_shown_by_name_and_a_users_own_are_not(run_dir: Path, cata
 
 
 def test_a_url_is_refused_as_it_was_given(run_dir: Path) -> None:
-    assert "s3://bucket/run is a URL" in refused("info", "s3://bucket/run")
+    assert "https://host/run: only s3:// URLs" in refused("info", "https://host/run")
     assert "s3://bucket/x.csv is a URL" in refused("export", run_dir, "s3://bucket/x.csv")
 
 
@@ -234,13 +234,13 @@ def test_verify_says_that_all_is_well_or_names_every_wrong_file_with_exit_code_1
     assert result.exit_code == 0
     assert f"tiny: {NUM_ROWS} rows in " in result.output
     assert "all as published" in result.output
-    first, second, *_ = sorted((receipt.path / "tiny" / "dataset").rglob("part-*.parquet"))
+    first, second, *_ = sorted((Path(receipt.place) / "tiny" / "dataset").rglob("part-*.parquet"))
     first.write_bytes(first.read_bytes()[:-1] + b"?")
     second.unlink()
     result = call("verify", tmp_path)
     assert result.exit_code == 1
     for path, words in ((first, "its bytes are not those that were published"), (second, "it is missing")):
-        assert f"{path.relative_to(receipt.path).as_posix()}: {words}" in result.output
+        assert f"{path.relative_to(Path(receipt.place)).as_posix()}: {words}" in result.output
     assert "findings; delete that folder and run `skymetal publish` again" in result.output
     assert "Traceback" not in result.output
 

@@ -7,20 +7,20 @@ from click.testing import CliRunner
 from support.stores import fill
 
 from skymetal.catalogs.selection.select import TargetSettings, select_all
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.cli import main
 from skymetal.engine.store import shard_name
 
 
 def test_info_tells_what_is_in_a_store(tmp_path: Path) -> None:
-    fill(Folder(tmp_path / "store.zarr"))
+    fill(LocalFolder(tmp_path / "store.zarr"))
     result = CliRunner().invoke(main, ["store", "info", str(tmp_path)])
     assert result.exit_code == 0
     assert "20 = 19 stored + 1 quarantined" in result.output
 
 
 def test_info_of_a_store_that_lost_a_shard_is_one_sentence(tmp_path: Path) -> None:
-    store = fill(Folder(tmp_path / "store.zarr"))
+    store = fill(LocalFolder(tmp_path / "store.zarr"))
     store.folder.remove(shard_name(1))
     result = CliRunner().invoke(main, ["store", "info", str(tmp_path)])
     assert result.exit_code == 1
@@ -30,10 +30,10 @@ def test_info_of_a_store_that_lost_a_shard_is_one_sentence(tmp_path: Path) -> No
 
 
 def test_verify_beside_a_damaged_target_list_says_which_file_is_damaged(tmp_path: Path) -> None:
-    fill(Folder(tmp_path / "store.zarr"))
+    fill(LocalFolder(tmp_path / "store.zarr"))
     (tmp_path / "t.csv").write_text("object_id\n" + "".join(f"{1000 + row}\n" for row in range(20)))
     settings = TargetSettings(survey="sdss", tables=(str(tmp_path / "t.csv"),))
-    path = select_all(settings, seed=0, folder=Folder(tmp_path), name="targets.parquet").path
+    path = Path(str(select_all(settings, seed=0, folder=LocalFolder(tmp_path), name="targets.parquet")))
     damaged = bytearray(path.read_bytes())
     damaged[100] ^= 1
     path.write_bytes(damaged)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from support import poison, poisoned_store, runs
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.config import read_job
 from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.run import open_run
@@ -15,7 +15,7 @@ from skymetal.engine.score import finish_score, score_block
 def test_the_list_holds_those_without_an_image_and_after_score_those_without_a_prediction(tmp_path: Path) -> None:
     job = read_job(runs.write_job(tmp_path))
     plan = poisoned_store.make_plan(
-        Folder(tmp_path / "run"), {3: poison.NOT_FINITE, 99: poison.NOT_FINITE}, num_galaxies=128, shard_size=64
+        LocalFolder(tmp_path / "run"), {3: poison.NOT_FINITE, 99: poison.NOT_FINITE}, num_galaxies=128, shard_size=64
     )
     without_image = ["10288", "10288.jpg", "blank"]
     with open_run(job) as run:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from support import brightness, scored_store
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.config import read_job
 from skymetal.deploy.planning import _duration, _probe_workers
 from skymetal.deploy.run import Run, open_run
@@ -38,7 +38,7 @@ def make_plan(root: Path, *, error: float) -> ScorePlan:
     truth[::8] = np.nan
     table = pa.table({"object_id": np.arange(NUM_GALAXIES), "oh_p50": truth.astype(np.float32)})
     plan = scored_store.make_plan(
-        Folder(root),
+        LocalFolder(root),
         table,
         lambda object_id: np.stack([np.full((8, 8, 3), each % 100, np.uint8) for each in object_id]),
         brightness.ref(),
@@ -52,7 +52,7 @@ def test_what_came_is_measured_against_what_is_known(
 ) -> None:
     plan = make_plan(tmp_path, error=0.05)
     _score(run, plan, plan.missing_blocks())
-    numbers = json.loads((run.path / MONITOR).read_bytes())
+    numbers = json.loads((run.folder.path / MONITOR).read_bytes())
     assert numbers["num_rows"] == NUM_GALAXIES
     assert numbers["accuracy"]["num_known"] == NUM_GALAXIES * 7 // 8
     assert numbers["accuracy"]["rmse"] == pytest.approx(0.05, abs=0.003)
@@ -61,7 +61,7 @@ def test_what_came_is_measured_against_what_is_known(
     said = capsys.readouterr().out
     assert "score: of 140 galaxies with known metallicity: RMSE 0.0" in said
     assert "score: colour_i_r is distributed otherwise" in said
-    event = json.loads((run.path / "events.jsonl").read_text().splitlines()[-1])
+    event = json.loads((run.folder.path / "events.jsonl").read_text().splitlines()[-1])
     assert len(event["galaxies_per_second"]) == 2
 
 

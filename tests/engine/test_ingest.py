@@ -15,7 +15,7 @@ from PIL import Image
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
 from skymetal.catalogs.selection.select import TargetSettings, select_all
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder, open_file
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.engine.images import ImageSettings
 from skymetal.engine.ingest import IngestPlan, ingest_block, make_ingest_plan, quarantined
@@ -33,7 +33,7 @@ def make_plan(path: Path, **changes: Any) -> IngestPlan:
     (images / "3.png").unlink()
     (images / "8.png").write_bytes((images / "8.png").read_bytes()[:300])
     (path / "t.csv").write_text("object_id\n" + "\n".join(map(str, range(1, 12))) + "\n")
-    folder = Folder(path)
+    folder = LocalFolder(path)
     targets = select_all(
         TargetSettings(survey="sdss", tables=(str(path / "t.csv"),)), seed=0, folder=folder, name="t.parquet"
     )
@@ -74,12 +74,17 @@ def test_the_store_holds_the_pixels_of_the_files(tmp_path: Path) -> None:
 
 
 def test_a_damaged_target_list_is_refused_before_any_work(tmp_path: Path) -> None:
-    path = make_plan(tmp_path).targets.path
+    path = Path(str(make_plan(tmp_path).targets))
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 3] ^= 4
     path.write_bytes(damaged)
     with pytest.raises(RuntimeError, match="is damaged: it is not the list that `skymetal select` wrote"):
-        make_ingest_plan(ImageSettings(source="simulated"), targets=TargetList(path), run_dir=Folder(tmp_path), seed=0)
+        make_ingest_plan(
+            ImageSettings(source="simulated"),
+            targets=TargetList(*open_file(path)),
+            run_dir=LocalFolder(tmp_path),
+            seed=0,
+        )
     assert not (tmp_path / "store.zarr").exists()
 
 
@@ -108,7 +113,7 @@ def test_a_real_table_cannot_be_drawn_and_is_refused_before_any_work(tmp_path: P
 
 
 def test_the_simulated_survey_fills_a_store(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
+    folder = LocalFolder(tmp_path)
     targets = select_all(TargetSettings(survey="simulated", num_galaxies=12), seed=1, folder=folder, name="t.parquet")
     settings = ImageSettings(source="simulated", size_pix=32, shard_size=8, chunk_size=8, stretch="asinh")
     plan = make_ingest_plan(settings, targets=targets, run_dir=folder, seed=1)
@@ -174,7 +179,7 @@ def test_images_that_are_all_of_another_size_are_refused_before_any_work(tmp_pat
 def test_a_size_that_is_no_number_is_refused_before_any_work(tmp_path: Path) -> None:
     plan = make_plan(tmp_path)
     table = pa.table({"object_id": [1, 2], "petroR90_r": ["5", "abc"]})
-    targets = write_targets(Folder(tmp_path), "text.parquet", table, selection={"survey": "sdss"})
+    targets = write_targets(LocalFolder(tmp_path), "text.parquet", table, selection={"survey": "sdss"})
     with pytest.raises(InputError, match="needs petroR90_r in arcsec, but its column is of type string"):
         replace(plan, targets=targets).check()
 

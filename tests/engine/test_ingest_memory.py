@@ -10,7 +10,7 @@ import pytest
 import zarr
 from support.workers import peak_bytes
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.clusters.settings import ClusterSettings
@@ -32,7 +32,7 @@ def test_a_worker_takes_what_the_plan_says_however_many_shards_there_are(tmp_pat
     )
     peaks = []
     for number, size in enumerate((2 * SHARD_SIZE, num_galaxies)):
-        folder = Folder(tmp_path / f"run{number}")
+        folder = LocalFolder(tmp_path / f"run{number}")
         table = pa.table({"object_id": np.arange(size) + 1})
         targets = write_targets(folder, "targets.parquet", table, selection={"survey": "test"})
         plan = make_ingest_plan(settings, targets=targets, run_dir=folder, seed=0)

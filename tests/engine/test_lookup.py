@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from support import stores
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.lookup import read_cutouts_at
 from skymetal.engine.store import CutoutStore, shard_name
 
 
 @pytest.fixture
-def store(folder: Folder) -> CutoutStore:
+def store(folder: LocalFolder) -> CutoutStore:
     return stores.fill(folder / "store.zarr")
 
 

@@ -7,14 +7,14 @@ from support import poison
 from support.poisoned_store import make_plan
 
 from skymetal.catalogs.parts import commit_part, find_receipt, read_part
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.reproduce import check_part, score_again
 from skymetal.engine.score import score_block
 from skymetal.engine.score_plan import ScorePlan
 
 
 @pytest.fixture
-def plan(folder: Folder) -> ScorePlan:
+def plan(folder: LocalFolder) -> ScorePlan:
     plan = make_plan(folder, {}, num_galaxies=40, shard_size=10)
     for index in plan.missing_blocks():
         score_block(plan, index)
@@ -88,7 +88,7 @@ def test_a_damaged_shard_is_named_by_the_store(plan: ScorePlan) -> None:
     assert "is missing or damaged" in score_again(plan, 0).problem
 
 
-def test_a_galaxy_that_kills_is_let_near_no_worker_again(folder: Folder) -> None:
+def test_a_galaxy_that_kills_is_let_near_no_worker_again(folder: LocalFolder) -> None:
     plan = make_plan(folder, {3: poison.KINDS.index(poison.crash)}, num_galaxies=10, shard_size=10)
     for name in ("a", "b"):
         plan.parts.mark(f"attempts/000000-{name}")

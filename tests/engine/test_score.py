@@ -9,7 +9,7 @@ from support import brightness, poison, poisoned_store, scored_store
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import read_part
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.engine.ingest import quarantined
 from skymetal.engine.predict import Predictions
@@ -19,7 +19,7 @@ from skymetal.engine.score_plan import ScorePlan, ScoreSettings
 
 
 @pytest.fixture
-def plan(folder: Folder) -> ScorePlan:
+def plan(folder: LocalFolder) -> ScorePlan:
     random = np.random.default_rng(0)
     table = pa.table(
         {"object_id": range(100, 110), "ra": random.uniform(0, 360, 10), "dec": random.uniform(-60, 60, 10)}
@@ -126,7 +126,9 @@ def test_a_prediction_that_is_not_finite_never_reaches_the_catalogue(plan: Score
 POISONED = {1: poison.KINDS.index(poison.panic), 5: poison.NOT_FINITE, 6: poison.KINDS.index(poison.leave)}
 
 
-def test_a_galaxy_that_cannot_be_predicted_costs_no_other_row_and_is_listed_with_its_reason(folder: Folder) -> None:
+def test_a_galaxy_that_cannot_be_predicted_costs_no_other_row_and_is_listed_with_its_reason(
+    folder: LocalFolder,
+) -> None:
     plan = poisoned_store.make_plan(folder, POISONED, num_galaxies=16, shard_size=8)
     undisturbed = score_all(dataclasses.replace(plan, parts=folder / "tame", predictor=poison.ref("tame")))
     table = score_all(plan)
@@ -144,7 +146,7 @@ def test_a_galaxy_that_cannot_be_predicted_costs_no_other_row_and_is_listed_with
     assert not plan.parts.exists("attempts")
 
 
-def test_a_block_that_was_lost_twice_is_scored_apart_with_the_same_bytes(folder: Folder) -> None:
+def test_a_block_that_was_lost_twice_is_scored_apart_with_the_same_bytes(folder: LocalFolder) -> None:
     plan = poisoned_store.make_plan(folder, {}, num_galaxies=16, shard_size=8)
     first = score_block(dataclasses.replace(plan, parts=folder / "here"), 0).receipt
     for name in ("a", "b"):
@@ -155,7 +157,7 @@ def test_a_block_that_was_lost_twice_is_scored_apart_with_the_same_bytes(folder:
     assert plan.parts.names("attempts/*") == []
 
 
-def test_an_error_that_python_sees_leaves_no_note_and_is_the_blocks_own(folder: Folder) -> None:
+def test_an_error_that_python_sees_leaves_no_note_and_is_the_blocks_own(folder: LocalFolder) -> None:
     plan = poisoned_store.make_plan(folder, {}, num_galaxies=16, shard_size=8)
     (plan.store.folder.path / "images/c/1/0/0/0").write_bytes(b"")
     for _ in range(3):
@@ -164,7 +166,7 @@ def test_an_error_that_python_sees_leaves_no_note_and_is_the_blocks_own(folder: 
     assert plan.parts.names("attempts/*") == []
 
 
-def test_a_pass_that_could_score_no_galaxy_is_an_error(folder: Folder) -> None:
+def test_a_pass_that_could_score_no_galaxy_is_an_error(folder: LocalFolder) -> None:
     plan = poisoned_store.make_plan(folder, dict.fromkeys(range(16), poison.NOT_FINITE), num_galaxies=16, shard_size=8)
     with pytest.raises(
         RuntimeError, match=r"not one of 16 galaxies could be scored, as 10000 \(scoring: the prediction"
@@ -172,7 +174,9 @@ def test_a_pass_that_could_score_no_galaxy_is_an_error(folder: Folder) -> None:
         score_all(plan)
 
 
-def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(plan: ScorePlan, folder: Folder) -> None:
+def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(
+    plan: ScorePlan, folder: LocalFolder
+) -> None:
     other = dataclasses.replace(brightness.SPEC, bands=("z", "r", "g"))
     with pytest.raises(InputError, match=r"has bands = zrg, but the store .* has bands = irg"):
         dataclasses.replace(plan, predictor=dataclasses.replace(plan.predictor, image_spec=other)).check()

@@ -12,12 +12,12 @@ import zarr
 from support.stores import LAYOUT, fill, images, rows
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.store import create_store, open_store
 
 
-def test_a_block_reads_back_as_it_was_written(folder: Folder) -> None:
+def test_a_block_reads_back_as_it_was_written(folder: LocalFolder) -> None:
     fill(folder)
     store = open_store(folder.path)
     assert store.layout == LAYOUT
@@ -30,7 +30,7 @@ def test_a_block_reads_back_as_it_was_written(folder: Folder) -> None:
     assert store.read_block(1).is_stored.tolist() == [True, False, True, True, True, True, True, True]
 
 
-def test_a_lost_shard_is_written_again(folder: Folder) -> None:
+def test_a_lost_shard_is_written_again(folder: LocalFolder) -> None:
     store = fill(folder)
     digest = store.digest
     folder.remove(shard(1))
@@ -42,7 +42,7 @@ def test_a_lost_shard_is_written_again(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "receipts/000001.parquet"])
-def test_an_empty_manifest_or_receipt_is_named(folder: Folder, name: str) -> None:
+def test_an_empty_manifest_or_receipt_is_named(folder: LocalFolder, name: str) -> None:
     fill(folder)
     folder.write(name, b"")
     store = open_store(folder.path)
@@ -50,7 +50,7 @@ def test_an_empty_manifest_or_receipt_is_named(folder: Folder, name: str) -> Non
         store.read_block(1)
 
 
-def test_brackets_beyond_any_depth_are_damage(folder: Folder) -> None:
+def test_brackets_beyond_any_depth_are_damage(folder: LocalFolder) -> None:
     fill(folder)
     clean = folder.read("zarr.json")
     folder.write("manifest.json", b"[" * 200_000)
@@ -66,7 +66,7 @@ def test_brackets_beyond_any_depth_are_damage(folder: Folder) -> None:
         open_store(folder.path).read_block(1)
 
 
-def test_a_flipped_bit_in_a_receipt_is_never_silent(folder: Folder) -> None:
+def test_a_flipped_bit_in_a_receipt_is_never_silent(folder: LocalFolder) -> None:
     fill(folder)
     clean = folder.read("receipts/000001.parquet")
     for position in range(0, len(clean), 29):
@@ -77,7 +77,7 @@ def test_a_flipped_bit_in_a_receipt_is_never_silent(folder: Folder) -> None:
             open_store(folder.path).read_receipt(1)
 
 
-def test_any_zarr_reader_sees_the_whole_array(folder: Folder) -> None:
+def test_any_zarr_reader_sees_the_whole_array(folder: LocalFolder) -> None:
     fill(folder)
     array = zarr.open_group(str(folder.path), mode="r")["images"]
     assert array.shape == (20, 16, 16, 3)
@@ -86,7 +86,7 @@ def test_any_zarr_reader_sees_the_whole_array(folder: Folder) -> None:
 
 
 def test_the_same_galaxies_give_the_same_bytes(tmp_path: Path) -> None:
-    first, second = Folder(tmp_path / "a"), Folder(tmp_path / "b")
+    first, second = LocalFolder(tmp_path / "a"), LocalFolder(tmp_path / "b")
     assert fill(first).digest == fill(second).digest
     names = [name for name in first.names("**/*") if (first.path / name).is_file()]
     assert len(names) == 9
@@ -94,7 +94,7 @@ def test_the_same_galaxies_give_the_same_bytes(tmp_path: Path) -> None:
         assert first.read(name) == second.read(name)
 
 
-def test_writing_a_block_twice_is_harmless_and_other_pixels_are_an_error(folder: Folder) -> None:
+def test_writing_a_block_twice_is_harmless_and_other_pixels_are_an_error(folder: LocalFolder) -> None:
     store = fill(folder)
     store.write_block(0, images()[:8], rows(0, 8))
     with pytest.raises(RuntimeError, match="the source has changed"):
@@ -102,14 +102,14 @@ def test_writing_a_block_twice_is_harmless_and_other_pixels_are_an_error(folder:
     assert np.array_equal(store.read_block(0).images, images()[:8])
 
 
-def test_a_shard_of_blank_galaxies_is_a_whole_file(folder: Folder) -> None:
+def test_a_shard_of_blank_galaxies_is_a_whole_file(folder: LocalFolder) -> None:
     store = create_store(folder, LAYOUT)
     store.write_block(0, np.zeros((8, 16, 16, 3), np.uint8), rows(0, 8))
     assert folder.size("images/c/0/0/0/0") > 0
     assert not store.read_block(0).images.any()
 
 
-def flip(folder: Folder, name: str) -> None:
+def flip(folder: LocalFolder, name: str) -> None:
     data = bytearray(folder.read(name))
     data[len(data) // 3] ^= 4
     folder.write(name, bytes(data))
@@ -119,7 +119,7 @@ def shard(index: int) -> str:
     return f"images/c/{index}/0/0/0"
 
 
-DAMAGE: dict[str, Callable[[Folder], None]] = {
+DAMAGE: dict[str, Callable[[LocalFolder], None]] = {
     "flipped": lambda folder: flip(folder, shard(0)),
     "zeroed": lambda folder: folder.write(shard(0), bytes(folder.size(shard(0)))),
     "truncated": lambda folder: folder.write(shard(0), folder.read(shard(0))[:-1]),
@@ -130,7 +130,7 @@ DAMAGE: dict[str, Callable[[Folder], None]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_shard_is_never_silent(folder: Folder, damage: str) -> None:
+def test_a_damaged_shard_is_never_silent(folder: LocalFolder, damage: str) -> None:
     store = fill(folder)
     DAMAGE[damage](folder)
     with pytest.raises(RuntimeError, match=r"shard .*images/c/0/0/0/0 .*`skymetal store repair` makes it again"):
@@ -138,7 +138,7 @@ def test_a_damaged_shard_is_never_silent(folder: Folder, damage: str) -> None:
     assert np.array_equal(store.read_block(1).images, images()[8:16])
 
 
-def test_a_store_that_is_not_finished_cannot_be_opened_or_summed(folder: Folder) -> None:
+def test_a_store_that_is_not_finished_cannot_be_opened_or_summed(folder: LocalFolder) -> None:
     store = create_store(folder, LAYOUT)
     store.write_block(1, images()[8:16], rows(8, 16))
     assert store.done_blocks() == {1}
@@ -148,7 +148,7 @@ def test_a_store_that_is_not_finished_cannot_be_opened_or_summed(folder: Folder)
         store.finish()
 
 
-def test_what_is_no_store_is_refused(folder: Folder) -> None:
+def test_what_is_no_store_is_refused(folder: LocalFolder) -> None:
     with pytest.raises(InputError, match="run `skymetal ingest` first"):
         open_store(folder.path / "none")
     folder.write("zarr.json", b"{}")
@@ -156,12 +156,12 @@ def test_what_is_no_store_is_refused(folder: Folder) -> None:
         open_store(folder.path)
 
 
-def test_an_open_store_travels_to_a_worker(folder: Folder) -> None:
+def test_an_open_store_travels_to_a_worker(folder: LocalFolder) -> None:
     store = fill(folder)
     assert pickle.loads(pickle.dumps(store)).read_block(0).object_id[0] == 1000  # noqa: S301
 
 
-def test_a_store_of_flux_keeps_every_float_and_the_bands_it_has(folder: Folder) -> None:
+def test_a_store_of_flux_keeps_every_float_and_the_bands_it_has(folder: LocalFolder) -> None:
     spec = ImageSpec(survey="sdss", bands=("g", "r"), size_pix=16, stretch="flux", size_rule="petro5", dtype="float32")
     flux = np.random.default_rng(2).normal(size=(20, 16, 16, 2)).astype(np.float32)
     fill(folder, pixels=flux, layout=replace(LAYOUT, image_spec=spec))
@@ -171,7 +171,7 @@ def test_a_store_of_flux_keeps_every_float_and_the_bands_it_has(folder: Folder) 
     assert zarr.open_group(str(folder.path), mode="r")["images"].dtype == np.float32
 
 
-def test_a_lost_shard_cannot_come_back_as_another(folder: Folder) -> None:
+def test_a_lost_shard_cannot_come_back_as_another(folder: LocalFolder) -> None:
     store = fill(folder)
     folder.remove("receipts/000001.parquet")
     folder.remove(shard(1))

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from support.stores import fill
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.store import open_store, shard_name
 from skymetal.engine.summary import summarise_store
 
 
-def test_a_summary_counts_every_galaxy_and_every_byte(folder: Folder) -> None:
+def test_a_summary_counts_every_galaxy_and_every_byte(folder: LocalFolder) -> None:
     fill(folder)
     summary = summarise_store(open_store(folder.path))
     assert summary["galaxies"] == "20 = 19 stored + 1 quarantined"
@@ -45,7 +45,7 @@ def be_a_broken_link(path: Path) -> None:
     ],
 )
 def test_a_shard_that_is_lost_is_named_with_what_mends_it(
-    folder: Folder, harm: Callable[[Path], None], what: str
+    folder: LocalFolder, harm: Callable[[Path], None], what: str
 ) -> None:
     fill(folder)
     path = folder.path / shard_name(1)

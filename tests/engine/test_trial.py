@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.engine.framing import Framing
 from skymetal.engine.sources import Cutout
@@ -39,7 +39,7 @@ class Telling:
 
 def target_list(path: Path, num_galaxies: int = 320) -> TargetList:
     table = pa.table({"object_id": list(range(num_galaxies))})
-    return write_targets(Folder(path), "targets.parquet", table, selection={})
+    return write_targets(LocalFolder(path), "targets.parquet", table, selection={})
 
 
 def test_bad_galaxies_at_the_start_of_the_list_do_not_stop_a_survey(tmp_path: Path) -> None:

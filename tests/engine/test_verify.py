@@ -11,7 +11,7 @@ import pytest
 from support.stores import LAYOUT, fill, images, rows
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.store import CutoutStore, create_store, open_store, receipt_name, shard_name
 from skymetal.engine.verify import Damage, open_damaged_store, set_aside, verify
 
@@ -26,8 +26,8 @@ def damages(store: CutoutStore) -> list[Damage]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished store, and beside it one of the same galaxies with other pixels."""
     path = tmp_path_factory.mktemp("whole")
-    fill(Folder(path / "store"))
-    fill(Folder(path / "stale"), pixels=255 - images())
+    fill(LocalFolder(path / "store"))
+    fill(LocalFolder(path / "stale"), pixels=255 - images())
     return path
 
 
@@ -38,7 +38,7 @@ def test_a_whole_store_has_no_damage_and_every_galaxy_is_looked_at(whole: Path) 
 
 
 @pytest.mark.parametrize("content", [b"[" * 200_000, b'{"metadata":' * 100_000])
-def test_brackets_beyond_any_depth_are_damage(folder: Folder, content: bytes) -> None:
+def test_brackets_beyond_any_depth_are_damage(folder: LocalFolder, content: bytes) -> None:
     store = fill(folder)
     folder.write("manifest.json", content)
     (damage,) = damages(open_damaged_store(folder.path, None))
@@ -50,44 +50,44 @@ def test_brackets_beyond_any_depth_are_damage(folder: Folder, content: bytes) ->
         open_damaged_store(folder.path, None)
 
 
-def flip(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
+def flip(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
     data = bytearray(folder.read(name))
     data[rng.integers(len(data))] ^= 1 << rng.integers(8)
     folder.write(name, bytes(data))
 
 
-def zero(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
+def zero(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
     data = bytearray(folder.read(name))
     start = rng.integers(len(data))
     stop = start + rng.integers(1, len(data))
     folder.write(name, bytes(data[:start]) + bytes(len(data[start:stop])) + bytes(data[stop:]))
 
 
-def truncate(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
+def truncate(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
     folder.write(name, folder.read(name)[: rng.integers(1, folder.size(name))])
 
 
-def empty(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
+def empty(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
     folder.write(name, b"")
 
 
-def delete(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
+def delete(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
     folder.remove(name)
 
 
-def swap(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
+def swap(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
     other = other_of_its_kind(name, rng)
     first, second = folder.read(name), folder.read(other)
     folder.write(name, second)
     folder.write(other, first)
 
 
-def copy(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
+def copy(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
     folder.write(name, folder.read(other_of_its_kind(name, rng)))
 
 
-def stale(folder: Folder, name: str, rng: np.random.Generator, whole: Path) -> None:
-    folder.write(name, Folder(whole / "stale").read(name))
+def stale(folder: LocalFolder, name: str, rng: np.random.Generator, whole: Path) -> None:
+    folder.write(name, LocalFolder(whole / "stale").read(name))
 
 
 def other_of_its_kind(name: str, rng: np.random.Generator) -> str:
@@ -116,7 +116,7 @@ def test_no_damage_is_silent(kind: Callable[..., None], whole: Path, tmp_path: P
         rng = np.random.default_rng(seed)
         path = tmp_path / str(seed)
         shutil.copytree(whole / "store", path)
-        folder, name = Folder(path), str(rng.choice(DAMAGE[kind]))
+        folder, name = LocalFolder(path), str(rng.choice(DAMAGE[kind]))
         before = contents(path)
         kind(folder, name, rng, whole)
         if contents(path) == before:
@@ -144,7 +144,7 @@ def contents(path: Path) -> dict[str, bytes]:
     return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
 
 
-def test_one_flipped_chunk_names_its_galaxies_alone(folder: Folder) -> None:
+def test_one_flipped_chunk_names_its_galaxies_alone(folder: LocalFolder) -> None:
     store = fill(folder)
     data = bytearray(folder.read(shard_name(1)))
     data[10] ^= 1  # in the first chunk of four galaxies
@@ -159,16 +159,16 @@ def test_one_flipped_chunk_names_its_galaxies_alone(folder: Folder) -> None:
     assert damages(open_store(folder.path)) == []
 
 
-def test_a_galaxy_whose_pixels_are_anothers_is_found_under_intact_codecs(folder: Folder) -> None:
+def test_a_galaxy_whose_pixels_are_anothers_is_found_under_intact_codecs(folder: LocalFolder) -> None:
     fill(folder)
-    other = fill(Folder(folder.path / "other"), pixels=images()[::-1])
+    other = fill(LocalFolder(folder.path / "other"), pixels=images()[::-1])
     folder.write(shard_name(0), other.read_shard(0))
     (damage,) = damages(open_store(folder.path))
     assert damage.what == "damaged: 8 of 8 galaxies"
 
 
 @pytest.mark.parametrize("change", ["swapped", "past the end", "huge"])
-def test_a_wrong_index_of_chunks_is_found(folder: Folder, change: str) -> None:
+def test_a_wrong_index_of_chunks_is_found(folder: LocalFolder, change: str) -> None:
     """The last bytes of a shard say where each chunk lies: two (offset, length) pairs and a checksum."""
     import google_crc32c
 
@@ -187,7 +187,7 @@ def test_a_wrong_index_of_chunks_is_found(folder: Folder, change: str) -> None:
         open_store(folder.path).read_block(0)
 
 
-def test_what_stands_in_a_shards_place_never_hangs_a_reader(folder: Folder) -> None:
+def test_what_stands_in_a_shards_place_never_hangs_a_reader(folder: LocalFolder) -> None:
     store = fill(folder)
     folder.remove(shard_name(0))
     os.mkfifo(folder.path / shard_name(0))
@@ -203,7 +203,7 @@ def test_what_stands_in_a_shards_place_never_hangs_a_reader(folder: Folder) -> N
         assert store.done_blocks() == set()
 
 
-def test_junk_after_a_shard_is_found(folder: Folder) -> None:
+def test_junk_after_a_shard_is_found(folder: LocalFolder) -> None:
     fill(folder)
     folder.write(shard_name(0), folder.read(shard_name(0)) + b"junk")
     assert [damage.file for damage in damages(open_store(folder.path))] == [shard_name(0)]
@@ -218,7 +218,7 @@ def test_junk_after_a_shard_is_found(folder: Folder) -> None:
         ("zstd", "gzip"),
     ],
 )
-def test_metadata_that_would_mislead_other_readers_is_found(folder: Folder, old: str, new: str) -> None:
+def test_metadata_that_would_mislead_other_readers_is_found(folder: LocalFolder, old: str, new: str) -> None:
     fill(folder)
     text = folder.read("images/zarr.json").decode()
     assert old in text
@@ -228,7 +228,7 @@ def test_metadata_that_would_mislead_other_readers_is_found(folder: Folder, old:
     assert np.array_equal(open_store(folder.path).read_block(0).images, images()[:8])
 
 
-def test_a_store_that_claims_absurd_sizes_is_refused_in_no_time(folder: Folder) -> None:
+def test_a_store_that_claims_absurd_sizes_is_refused_in_no_time(folder: LocalFolder) -> None:
     fill(folder)
     text = folder.read("zarr.json").decode()
     for old, new in (('"num_targets": 20', '"num_targets": -1'), ('"chunk_size": 4', '"chunk_size": 0')):
@@ -242,7 +242,7 @@ def test_a_store_that_claims_absurd_sizes_is_refused_in_no_time(folder: Folder) 
         open_store(folder.path).read_block(0)
 
 
-def test_a_shard_not_yet_ingested_is_no_damage_and_a_lost_receipt_is(folder: Folder) -> None:
+def test_a_shard_not_yet_ingested_is_no_damage_and_a_lost_receipt_is(folder: LocalFolder) -> None:
     store = create_store(folder, LAYOUT)
     store.write_block(1, images()[8:16], rows(8, 16))
     assert damages(store) == []
@@ -252,7 +252,7 @@ def test_a_shard_not_yet_ingested_is_no_damage_and_a_lost_receipt_is(folder: Fol
     assert damage == Damage(file=receipt_name(2), what="missing")
 
 
-def test_a_flipped_bit_in_the_manifest_costs_the_manifest_alone(folder: Folder) -> None:
+def test_a_flipped_bit_in_the_manifest_costs_the_manifest_alone(folder: LocalFolder) -> None:
     store = fill(folder)
     text = folder.read("manifest.json")
     position = text.index(b'"receipts": [') + 20
@@ -264,7 +264,7 @@ def test_a_flipped_bit_in_the_manifest_costs_the_manifest_alone(folder: Folder) 
     assert folder.read("manifest.json") == text
 
 
-def test_a_damaged_shard_that_is_not_made_again_is_put_back(folder: Folder) -> None:
+def test_a_damaged_shard_that_is_not_made_again_is_put_back(folder: LocalFolder) -> None:
     fill(folder)
     data = folder.read(shard_name(1))[:-1]
     folder.write(shard_name(1), data)
@@ -274,7 +274,7 @@ def test_a_damaged_shard_that_is_not_made_again_is_put_back(folder: Folder) -> N
     assert folder.read(shard_name(1)) == data
 
 
-def test_a_file_in_the_place_of_a_shards_folder_is_found_and_cleared(folder: Folder) -> None:
+def test_a_file_in_the_place_of_a_shards_folder_is_found_and_cleared(folder: LocalFolder) -> None:
     store = fill(folder)
     shutil.rmtree(folder.path / "images/c/1")
     folder.write("images/c/1", b"not a folder")
@@ -285,7 +285,7 @@ def test_a_file_in_the_place_of_a_shards_folder_is_found_and_cleared(folder: Fol
     assert damages(open_store(folder.path)) == []
 
 
-def test_a_receipt_of_a_strange_name_is_no_shards(folder: Folder) -> None:
+def test_a_receipt_of_a_strange_name_is_no_shards(folder: LocalFolder) -> None:
     store = fill(folder)
     folder.write("receipts/000001 (copy).parquet", b"")
     assert store.done_blocks() == {0, 1, 2}

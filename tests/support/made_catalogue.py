@@ -12,7 +12,7 @@ from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.parts import commit_part, write_manifest
 from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 
 NUM_ROWS = 3000
 
@@ -52,7 +52,7 @@ def publish_table(
     max_rows: int = 300,
     margin_arcsec: float = 10.0,
 ) -> PublishReceipt:
-    parts = Folder(run_dir / "parts")
+    parts = LocalFolder(run_dir / "parts")
     starts = range(0, table.num_rows, rows_a_part)
     for index, start in enumerate(starts):
         commit_part(parts, index, table.slice(start, rows_a_part), num_quarantined=0, run_digest="run")
@@ -60,7 +60,7 @@ def publish_table(
         parts=parts,
         manifest=write_manifest(parts, len(starts), run_digest="run"),
         schema=table.schema,
-        run_dir=Folder(run_dir),
+        run_dir=LocalFolder(run_dir),
         settings=CatalogSettings(name=name, max_rows=max_rows, margin_arcsec=margin_arcsec),
         provenance={"job": "a = b, é"},
     )

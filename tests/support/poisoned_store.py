@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 from support import poison, scored_store
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.score_plan import ScorePlan
 
 
-def make_plan(folder: Folder, poisoned: Mapping[int, int], *, num_galaxies: int, shard_size: int) -> ScorePlan:
+def make_plan(folder: LocalFolder, poisoned: Mapping[int, int], *, num_galaxies: int, shard_size: int) -> ScorePlan:
     """Write a store whose galaxies at some rows are poisonous, of a kind each; every 97th galaxy has no image."""
     random = np.random.default_rng(5)
     images = random.integers(0, 200, (num_galaxies, *poison.SPEC.frame)).astype(np.uint8)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from skymetal.catalogs.parts import read_manifest
 from skymetal.catalogs.publishing.publish import CatalogSettings, publish
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 
 _CHANGES = {"os.rename", "os.link", "os.symlink", "os.mkdir", "os.remove", "os.rmdir"}
 
@@ -38,7 +38,7 @@ def kill_before_change(number: int) -> None:
     sys.addaudithook(count)
 
 
-def publish_once(run_dir: Folder, max_rows: int) -> int:
+def publish_once(run_dir: LocalFolder, max_rows: int) -> int:
     with open(run_dir.path / ".lock", "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,7 +58,7 @@ def publish_once(run_dir: Folder, max_rows: int) -> int:
     return 0
 
 
-def start(run_dir: Folder, kill_at: int, max_rows: int) -> int:
+def start(run_dir: LocalFolder, kill_at: int, max_rows: int) -> int:
     child = os.fork()
     if child == 0:
         kill_before_change(kill_at)
@@ -67,7 +67,7 @@ def start(run_dir: Folder, kill_at: int, max_rows: int) -> int:
 
 
 def main() -> None:
-    run_dir = Folder(Path(sys.argv[1]))
+    run_dir = LocalFolder(Path(sys.argv[1]))
     for line in sys.stdin:
         numbers = [int(word) for word in line.split()]
         children = [start(run_dir, *pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]

@@ -15,7 +15,7 @@ from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.schema import EMBEDDING_SIZE, catalogue_schema
 from skymetal.catalogs.selection.simulated import simulate_survey
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, open_targets, write_targets
 from skymetal.deploy.report.facts import EnsembleFacts, Quarantine, RunFacts
 from skymetal.deploy.report.timing import StepTime
@@ -51,7 +51,7 @@ class Made:
 
 def make_run(run_dir: Path, made: Made = Made()) -> RunFacts:
     """Write everything into a run directory; return the facts of the run."""
-    folder = Folder(run_dir)
+    folder = LocalFolder(run_dir)
     targets = _write_targets(folder, made)
     row_N = np.arange(targets.num_rows)
     row_N = row_N[row_N % 7 != 3] if made.num_galaxies > 1 else row_N
@@ -106,7 +106,7 @@ def hostile(facts: RunFacts, text: str = HOSTILE) -> RunFacts:
     )
 
 
-def _write_targets(folder: Folder, made: Made) -> TargetList:
+def _write_targets(folder: LocalFolder, made: Made) -> TargetList:
     table = simulate_survey(num_galaxies=made.num_galaxies, seed=made.seed)
     if not made.has_sky:
         table = table.drop_columns(["ra", "dec"])
@@ -121,7 +121,7 @@ def _write_targets(folder: Folder, made: Made) -> TargetList:
     return open_targets(folder.path / "targets.parquet")
 
 
-def _publish(folder: Folder, made: Made, targets: pa.Table) -> pa.Table:
+def _publish(folder: LocalFolder, made: Made, targets: pa.Table) -> pa.Table:
     table = _predict(made, targets)
     publish_table(folder.path, table, rows_a_part=made.part_rows, max_rows=max(made.num_galaxies // 3, 200))
     return table
@@ -164,7 +164,7 @@ def _comparisons(catalogue: pa.Table, targets: TargetList) -> list[Any]:
     return compare_with_truth(catalogue.select(columns), targets.read(0, targets.num_rows), label=LABEL)
 
 
-def _write_store(folder: Folder, made: Made, targets: TargetList) -> CutoutStore:
+def _write_store(folder: LocalFolder, made: Made, targets: TargetList) -> CutoutStore:
     spec = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=made.size_pix, stretch="asinh", size_rule="petro5")
     layout = StoreLayout(
         image_spec=spec,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from support import brightness
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.engine.predict import PredictorRef
 from skymetal.engine.score_plan import ScorePlan
@@ -19,7 +19,7 @@ from skymetal.engine.store import create_store
 
 
 def make_plan(
-    folder: Folder,
+    folder: LocalFolder,
     table: pa.Table,
     images_of: Callable[[NDArray[np.int64]], NDArray[Any]],
     predictor: PredictorRef,

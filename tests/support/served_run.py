@@ -15,7 +15,7 @@ from support.made_catalogue import make_table, publish_table
 from support.stores import SPEC
 
 from skymetal.catalogs.catalog import Catalog
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.deploy.serving.server import CatalogServer
 from skymetal.engine.shard import StoreLayout
@@ -34,11 +34,11 @@ def make_run(run_dir: Path, *, has_sky: bool = True) -> Path:
     names = ["object_id", "ra", "dec"] if has_sky else ["object_id"]
     one_more = {"object_id": [QUARANTINED], "ra": [1.0], "dec": [1.0]}
     rows = pa.concat_tables([table.select(names), pa.table(one_more).select(names)], promote_options="permissive")
-    fill_store(Folder(run_dir), rows)
+    fill_store(LocalFolder(run_dir), rows)
     return run_dir
 
 
-def fill_store(folder: Folder, rows: pa.Table) -> None:
+def fill_store(folder: LocalFolder, rows: pa.Table) -> None:
     targets = write_targets(folder, "targets.parquet", rows, selection={"survey": "sdss"})
     layout = StoreLayout(
         image_spec=SPEC, num_targets=targets.num_rows, shard_size=512, chunk_size=64, targets_digest=targets.digest

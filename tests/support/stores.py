@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import CutoutStore, create_store
@@ -36,7 +36,7 @@ def rows(start: int, stop: int) -> pa.Table:
     )
 
 
-def fill(folder: Folder, *, pixels: NDArray[Any] | None = None, layout: StoreLayout = LAYOUT) -> CutoutStore:
+def fill(folder: LocalFolder, *, pixels: NDArray[Any] | None = None, layout: StoreLayout = LAYOUT) -> CutoutStore:
     """Write the whole store, of other pixels where some are given."""
     pixels = images() if pixels is None else pixels
     store = create_store(folder, layout)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.shard import StoreLayout
@@ -34,7 +34,7 @@ def make_cutouts(num_galaxies: int) -> tuple[NDArray[np.uint8], NDArray[np.float
     return images.clip(0, 255).astype(np.uint8), oh
 
 
-def make_store(folder: Folder, num_galaxies: int) -> tuple[TargetList, CutoutStore]:
+def make_store(folder: LocalFolder, num_galaxies: int) -> tuple[TargetList, CutoutStore]:
     """Write a target list and a finished store of two shards; one galaxy lacks its image, one its label."""
     images, oh = make_cutouts(num_galaxies)
     object_id = 1000 + 7 * np.arange(num_galaxies)
@@ -72,7 +72,7 @@ def make_store(folder: Folder, num_galaxies: int) -> tuple[TargetList, CutoutSto
 def tiny_plan(root: Path, settings: TrainSettings | None = None, *, num_galaxies: int = 32, seed: int = 1) -> TrainPlan:
     """Write a store under ``root`` unless one is there, and return a plan of two folds and two epochs on it."""
     if not (root / "store.zarr").exists():
-        make_store(Folder(root), num_galaxies)
+        make_store(LocalFolder(root), num_galaxies)
     return make_plan(
         settings or TrainSettings(num_folds=2, num_epochs=2, batch_size=16),
         store=root / "store.zarr",

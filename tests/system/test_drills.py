@@ -28,7 +28,7 @@ from distributed import Client
 from support import poison, poisoned_store, runs
 
 from skymetal.catalogs.parts import read_part
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.engine.blocks import BlocksFailed
@@ -48,7 +48,7 @@ SEEDS = range(int(os.environ.get("SKYMETAL_DRILL_SEEDS", "1")))
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> ScorePlan:
     """A pass that nothing went wrong in: no poison works, nobody is killed."""
-    folder = Folder(tmp_path_factory.mktemp("undisturbed"))
+    folder = LocalFolder(tmp_path_factory.mktemp("undisturbed"))
     plan = poisoned_store.make_plan(folder, POISONED, num_galaxies=NUM_GALAXIES, shard_size=SHARD_SIZE)
     plan = dataclasses.replace(plan, predictor=poison.ref("tame"))
     for index in plan.missing_blocks():
@@ -58,7 +58,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> ScorePlan:
 
 
 def drill(undisturbed: ScorePlan, path: Path, predictor: str) -> ScorePlan:
-    return dataclasses.replace(undisturbed, parts=Folder(path / "parts"), predictor=poison.ref(predictor))
+    return dataclasses.replace(undisturbed, parts=LocalFolder(path / "parts"), predictor=poison.ref(predictor))
 
 
 @contextmanager
@@ -261,7 +261,7 @@ def test_damaged_shards_fail_by_name_and_are_scored_once_they_are_restored(
 ) -> None:
     plan = drill(undisturbed, tmp_path, "tame")
     shutil.copytree(undisturbed.store.folder.path, tmp_path / "store.zarr")
-    plan = dataclasses.replace(plan, store=dataclasses.replace(plan.store, folder=Folder(tmp_path / "store.zarr")))
+    plan = dataclasses.replace(plan, store=dataclasses.replace(plan.store, folder=LocalFolder(tmp_path / "store.zarr")))
     shards = {index: tmp_path / f"store.zarr/images/c/{index}/0/0/0" for index in (3, 10, 20, 21, 30)}
     whole = {index: path.read_bytes() for index, path in shards.items()}
     flipped = bytearray(whole[3])

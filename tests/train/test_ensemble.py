@@ -16,7 +16,7 @@ from support.tiny_training import SPEC, UNLABELLED_ROW, make_cutouts
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.schema import CALIBRATED
-from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.storage import LocalFolder, digest, open_folder
 from skymetal.engine.predict import RUNTIMES, Predictor, PredictorRef
 from skymetal.train.assemble import write_ensemble
 from skymetal.train.card import EnsembleCard, describe_ensemble
@@ -53,7 +53,7 @@ def test_the_card_tells_what_the_ensemble_is(card: EnsembleCard, trained: TrainP
 
 
 def test_writing_it_twice_writes_the_same_bytes_and_sweeps_debris(card: EnsembleCard, trained: TrainPlan) -> None:
-    folder = Folder(card.path)
+    folder = open_folder(card.path)
     before = {name: folder.read(name) for name in folder.names("*")}
     folder.write("fold0-000000000000.safetensors", b"left by a killed task")
     assert write_ensemble(replace(trained, ensemble=card.path)) == card
@@ -120,7 +120,7 @@ def test_it_is_a_predictor_that_travels_by_reference(card: EnsembleCard) -> None
 
 def test_a_test_set_calibrates_new_galaxies(trained: TrainPlan, tmp_path: Path) -> None:
     shutil.copytree(trained.ensemble, tmp_path / "ensemble")
-    folder = Folder(tmp_path / "ensemble")
+    folder = LocalFolder(tmp_path / "ensemble")
     random = np.random.default_rng(0)
     truth = random.normal(8.9, 0.2, 120).astype(np.float32)
     for fold in range(2):  # as if there had been a test set of 120: each member's file holds it too
@@ -208,7 +208,7 @@ def test_noise_is_farther_from_the_training_galaxies_than_they_are(card: Ensembl
 
 def test_a_changed_ensemble_is_refused(card: EnsembleCard, tmp_path: Path) -> None:
     shutil.copytree(card.path, tmp_path / "ensemble")
-    folder = Folder(tmp_path / "ensemble")
+    folder = LocalFolder(tmp_path / "ensemble")
 
     def load_it(name: str = card.digest) -> Ensemble:
         return load_ensemble(folder.path, digest=name, num_views=1, batch_size=4, runtime="torch")
@@ -228,7 +228,9 @@ def test_a_changed_ensemble_is_refused(card: EnsembleCard, tmp_path: Path) -> No
     ]:
         data = save(tensors | {name: tensor})
         folder.write(file, data)
-        text = Folder(card.path).read("ensemble.toml").decode().replace(card.members[1].weights.sha256, digest(data))
+        text = (
+            open_folder(card.path).read("ensemble.toml").decode().replace(card.members[1].weights.sha256, digest(data))
+        )
         folder.write("ensemble.toml", text.encode())
         with pytest.raises(RuntimeError, match=message):
             load_it(digest(text.encode()))

@@ -12,7 +12,7 @@ import torch
 from support.tiny_training import QUARANTINED_ROW, UNLABELLED_ROW, tiny_plan
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder, digest
+from skymetal.catalogs.storage import LocalFolder, digest, open_folder
 from skymetal.engine.pixels import IMAGENET
 from skymetal.train.data import gather_pixels
 from skymetal.train.fit import EpochReport, Watch
@@ -25,12 +25,12 @@ from skymetal.train.settings import TrainSettings
 
 
 def files(plan: TrainPlan, pattern: str) -> dict[str, bytes]:
-    folder = Folder(plan.ensemble)
+    folder = open_folder(plan.ensemble)
     return {name: folder.read(name) for name in folder.names(pattern)}
 
 
 def test_a_fold_leaves_weights_predictions_and_a_receipt_and_no_checkpoint(trained: TrainPlan) -> None:
-    folder = Folder(trained.ensemble)
+    folder = LocalFolder(trained.ensemble)
     receipt = find_receipt(folder, 0, plan_digest=trained.digest)
     assert receipt is not None
     assert [digest(folder.read(file.name)) == file.sha256 for file in receipt.files] == [True] * 3
@@ -39,7 +39,7 @@ def test_a_fold_leaves_weights_predictions_and_a_receipt_and_no_checkpoint(train
     assert 8.5 < receipt.label_mean[0] < 9.3
     assert 0.05 < receipt.label_std[0] < 0.5
     assert receipt.normalisation != IMAGENET
-    assert Folder(trained.checkpoints).names("fold*") == []
+    assert LocalFolder(trained.checkpoints).names("fold*") == []
 
 
 def test_each_galaxy_is_held_out_once(trained: TrainPlan) -> None:
@@ -63,7 +63,7 @@ def test_a_test_set_is_kept_from_every_member_and_predicted_by_all(tmp_path: Pat
     gather_pixels(plan)
     for fold in range(2):
         fit_fold(plan, fold)
-    tables = [pq.read_table(plan.ensemble / name) for name in files(plan, "*.parquet")]
+    tables = [pq.read_table(Path(plan.ensemble) / name) for name in files(plan, "*.parquet")]
     test = [set(t.filter(pc.equal(t["fold"], TEST_FOLD))["object_id"].to_pylist()) for t in tables]
     own = [set(t.filter(pc.not_equal(t["fold"], TEST_FOLD))["object_id"].to_pylist()) for t in tables]
     assert test[0] == test[1]
@@ -84,14 +84,14 @@ def test_a_killed_and_resumed_fold_ends_with_the_same_bytes(trained: TrainPlan, 
 
     with pytest.raises(KeyboardInterrupt):
         fit_fold(plan, 0, watch=Watch(report=die_in_the_second_epoch))
-    assert Folder(plan.checkpoints).names("fold*") == ["fold0.pt"]
+    assert open_folder(plan.checkpoints).names("fold*") == ["fold0.pt"]
     assert files(plan, "*") == {}
     torch.randn(5)  # a process that goes on elsewhere has another random state
 
     fit_fold(plan, 0, watch=Watch(report=lambda report: told.append(report.epoch)))
     assert told == [1, 2, 2]
     assert files(plan, "fold0*") == files(trained, "fold0*")
-    assert Folder(plan.checkpoints).names("fold*") == []
+    assert open_folder(plan.checkpoints).names("fold*") == []
 
 
 def test_a_fold_that_is_done_is_not_done_again(trained: TrainPlan) -> None:
@@ -128,9 +128,9 @@ def test_two_labels_are_learnt_together_from_given_weights(tmp_path: Path) -> No
     fit_fold(plan, 1, watch=Watch(report=reports.append))
     assert [(report.fold, report.epoch, report.num_epochs) for report in reports] == [(1, 1, 1)]
     assert math.isfinite(reports[0].held_out_rmse)
-    receipt = find_receipt(Folder(plan.ensemble), 1, plan_digest=plan.digest)
+    receipt = find_receipt(open_folder(plan.ensemble), 1, plan_digest=plan.digest)
     assert receipt is not None
     assert receipt.normalisation == IMAGENET
     assert receipt.label_mean[1] - receipt.label_mean[0] == pytest.approx(10, abs=1e-3)
-    table = pq.read_table(plan.ensemble / receipt.predictions.name)
+    table = pq.read_table(Path(plan.ensemble) / receipt.predictions.name)
     assert abs(table["lgm_tot_p50"].to_numpy().mean() - 18.9) < 1

@@ -8,12 +8,12 @@ import pytest
 from support.tiny_training import QUARANTINED_ROW, make_store
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import open_targets, write_targets
 from skymetal.train.labels import read_labels
 
 
-def test_a_missing_label_names_the_columns_near_it(folder: Folder) -> None:
+def test_a_missing_label_names_the_columns_near_it(folder: LocalFolder) -> None:
     targets, _ = make_store(folder, 24)
     with pytest.raises(InputError, match=r"no column 'oh_p5'; did you mean 'oh_p50'"):
         read_labels(targets, ("oh_p5",))
@@ -21,7 +21,7 @@ def test_a_missing_label_names_the_columns_near_it(folder: Folder) -> None:
         read_labels(targets, ("zzz",))
 
 
-def test_labels_without_information_are_refused(folder: Folder) -> None:
+def test_labels_without_information_are_refused(folder: LocalFolder) -> None:
     targets, _ = make_store(folder, 24)
     with pytest.raises(InputError, match="same is 1 for every galaxy"):
         read_labels(targets, ("same",))
@@ -37,12 +37,12 @@ def test_labels_without_information_are_refused(folder: Folder) -> None:
 )
 def test_labels_that_are_no_numbers_or_too_few_are_refused(column: list[object], message: str, tmp_path: Path) -> None:
     table = pa.table({"object_id": range(24), "oh_p50": column})
-    write_targets(Folder(tmp_path), "targets.parquet", table, selection={})
+    write_targets(LocalFolder(tmp_path), "targets.parquet", table, selection={})
     with pytest.raises(InputError, match=message):
         read_labels(open_targets(tmp_path / "targets.parquet"), ("oh_p50",))
 
 
-def test_galaxies_without_an_image_do_not_count(folder: Folder) -> None:
+def test_galaxies_without_an_image_do_not_count(folder: LocalFolder) -> None:
     targets, store = make_store(folder, 24)
     stored = store.read_is_stored()
     assert np.flatnonzero(~stored).tolist() == [QUARANTINED_ROW]

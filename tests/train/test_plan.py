@@ -12,7 +12,7 @@ import torch
 from support.tiny_training import tiny_plan
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder, open_folder
 from skymetal.catalogs.targets import open_targets, write_targets
 from skymetal.engine.shard import array_metadata
 from skymetal.engine.store import CutoutStore, open_store
@@ -93,14 +93,14 @@ def test_a_fold_whose_others_are_all_alike_is_refused(tmp_path: Path) -> None:
     folds = assign_folds(table["object_id"].to_numpy(), num_folds=2, seed=plan.seed)
     labels = np.where(folds == 0, np.linspace(8.0, 9.0, 32), 8.5)
     alike = table.set_column(table.column_names.index("oh_p50"), "oh_p50", pa.array(labels))
-    targets = write_targets(Folder(tmp_path), "alike.parquet", alike, selection={})
+    targets = write_targets(LocalFolder(tmp_path), "alike.parquet", alike, selection={})
     layout = replace(open_store(plan.store).layout, targets_digest=targets.digest)
     for name, data in array_metadata(layout).items():
-        Folder(plan.store).write(name, data)
-    Folder(plan.store).remove("manifest.json")
-    CutoutStore(Folder(plan.store), layout).finish()
+        open_folder(plan.store).write(name, data)
+    open_folder(plan.store).remove("manifest.json")
+    CutoutStore(open_folder(plan.store), layout).finish()
     with pytest.raises(InputError, match="all galaxies outside fold 0 have the same label"):
-        replace(plan, targets=targets.path).check()
+        replace(plan, targets=str(targets)).check()
 
 
 def test_a_store_of_other_targets_is_refused(tmp_path: Path) -> None:
@@ -113,6 +113,6 @@ def test_a_store_of_other_targets_is_refused(tmp_path: Path) -> None:
 
 def test_a_place_without_a_store_is_refused(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
-    Folder(plan.store).remove("manifest.json")
+    open_folder(plan.store).remove("manifest.json")
     with pytest.raises(InputError, match="is not finished"):
         plan.check()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.tiny_training import tiny_plan
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import open_folder
 from skymetal.train.schedule import StepSettings
 from skymetal.train.settings import TrainSettings
 from skymetal.train.state import (
@@ -44,7 +44,7 @@ def test_another_plans_checkpoint_is_ignored_and_a_damaged_one_named(tmp_path: P
     assert fresh.history == [(0.3, 0.2)]
     assert other.history == []
 
-    checkpoints = Folder(plan.checkpoints)
+    checkpoints = open_folder(plan.checkpoints)
     whole = checkpoints.read("fold0.pt")
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
@@ -78,7 +78,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     fresh = start_training(plan, 0, CPU)
     restore_checkpoint(plan, 0, fresh)
     assert fresh.history == [(0.3, 0.2)]
-    assert Folder(plan.checkpoints).names("*") == ["fold0.pt"]
+    assert open_folder(plan.checkpoints).names("*") == ["fold0.pt"]
 
 
 def test_an_optimiser_forgets_at_the_start_of_a_phase_and_takes_the_rate_of_each_group(tmp_path: Path) -> None:

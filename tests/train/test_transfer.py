@@ -19,7 +19,7 @@ def test_weights_that_have_seen_the_galaxies_are_refused_and_a_strangers_are_not
 ) -> None:
     shutil.copytree(trained.ensemble, tmp_path / "ensemble")
     card = write_ensemble(replace(trained, ensemble=tmp_path / "ensemble"))
-    init = str(card.path / card.members[0].weights.name)
+    init = str(Path(card.path) / card.members[0].weights.name)
     plan = tiny_plan(tmp_path / "again", TrainSettings(num_folds=2, init=init))
     plan.check()
     with pytest.raises(InputError, match=r"has learnt from 30 of these galaxies \(such as 1000\)"):
@@ -27,6 +27,6 @@ def test_weights_that_have_seen_the_galaxies_are_refused_and_a_strangers_are_not
     shutil.copy(init, tmp_path / "alone.safetensors")
     refuse_seen_galaxies(replace(plan, init=str(tmp_path / "alone.safetensors")))
     refuse_seen_galaxies(trained)
-    (card.path / "ensemble.toml").unlink()
+    (Path(card.path) / "ensemble.toml").unlink()
     with pytest.raises(InputError, match="of an ensemble that is not finished"):
         refuse_seen_galaxies(plan)

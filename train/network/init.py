@@ -87,9 +87,9 @@ def _imagenet_file(cache: Path, url: str) -> Path:
         if not digest(body).startswith(IMAGENET_SHA256_PREFIX):
             raise InputError(f"[train] init = 'imagenet': what {url} sent is not torchvision's file; {by_hand}")
         folder.write(name, body)
-    elif not file_digest(folder.path / name).startswith(IMAGENET_SHA256_PREFIX):
-        raise InputError(f"{folder.path / name} is not torchvision's resnet34, or damaged; delete it and train again")
-    return folder.path / name
+    elif not folder.digest(name).startswith(IMAGENET_SHA256_PREFIX):
+        raise InputError(f"{folder}/{name} is not torchvision's resnet34, or damaged; delete it and train again")
+    return folder.local_copy(name)
 
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from distributed import Client, Future
 
 from skymetal.catalogs.storage import open_folder
-from skymetal.train.data import gather_pixels, pixels_path
+from skymetal.train.data import gather_pixels, pixels_name
 from skymetal.train.fit import EpochReport
 from skymetal.train.member import find_receipt, receipt_name
 from skymetal.train.plan import TrainPlan
@@ -77,7 +77,7 @@ def train_folds(plan: TrainPlan, client: Client, *, patience: Patience | None = 
     finally:
         coordinator.close()
     coordinator.raise_failures()
-    open_folder(plan.checkpoints).remove(pixels_path(plan).name)
+    open_folder(plan.checkpoints).remove(pixels_name(plan))
 
 
 class _Coordinator:

@@ -37,7 +37,7 @@ def provenance(facts: RunFacts) -> Markup:
     """Return versions, digests and the job."""
     properties = facts.catalog.properties
     pairs: list[tuple[str, str]] = [
-        ("catalogue", f"{facts.catalog.name}, version {facts.catalog.path.name}"),
+        ("catalogue", f"{facts.catalog.name}, version {facts.catalog.version}"),
         ("published by", f"skymetal {properties.get('skymetal_version', NOTHING)}"),
         ("report by", f"skymetal {skymetal.__version__}"),
     ]

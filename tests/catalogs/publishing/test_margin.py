@@ -89,7 +89,7 @@ def test_the_margin_table_holds_copies_of_rows_under_the_pixels_they_border(
     monkeypatch.setattr(margin_table, "BYTES_HELD", bytes_held)
     table = make_table(4)
     receipt = publish_table(tmp_path, table, margin_arcsec=300.0)
-    margin = receipt.path / "tiny_margin_300arcsec"
+    margin = Path(receipt.place) / "tiny_margin_300arcsec"
     properties = hats.parse_properties((margin / "hats.properties").read_bytes())
     assert properties["hats_margin_threshold"] == "300"
     assert properties["hats_primary_table_url"] == "tiny"
@@ -104,5 +104,5 @@ def test_the_margin_table_holds_copies_of_rows_under_the_pixels_they_border(
 
 def test_without_a_margin_there_is_no_margin_table(tmp_path: Path) -> None:
     receipt = publish_table(tmp_path, make_table(5), margin_arcsec=0.0)
-    assert not list(receipt.path.glob("*margin*"))
-    assert "margin" not in (receipt.path / "collection.properties").read_text()
+    assert not list(Path(receipt.place).glob("*margin*"))
+    assert "margin" not in (Path(receipt.place) / "collection.properties").read_text()

@@ -19,7 +19,7 @@ from skymetal.catalogs.publishing import build, dataset
 from skymetal.catalogs.publishing.build import PublishProgress
 from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 
 SETTINGS = CatalogSettings(name="tiny", max_rows=150)
 
@@ -41,7 +41,7 @@ def make_table(seed: int, num_rows: int, *, has_sky: bool = True) -> pa.Table:
     return table.sort_by("_healpix_29" if has_sky else "object_id")
 
 
-def write_parts(folder: Folder, table: pa.Table, step: int = 170) -> Manifest:
+def write_parts(folder: LocalFolder, table: pa.Table, step: int = 170) -> Manifest:
     pieces = [table.slice(start, step) for start in range(0, table.num_rows, step)]
     for index, piece in enumerate(pieces):
         commit_part(folder, index, piece, num_quarantined=0, run_digest="run")
@@ -49,10 +49,10 @@ def write_parts(folder: Folder, table: pa.Table, step: int = 170) -> Manifest:
 
 
 def start(
-    run_dir: Folder, table: pa.Table, manifest: Manifest, settings: CatalogSettings = SETTINGS
+    run_dir: LocalFolder, table: pa.Table, manifest: Manifest, settings: CatalogSettings = SETTINGS
 ) -> Iterator[PublishProgress | PublishReceipt]:
     return publish(
-        parts=Folder(run_dir.path / "parts"),
+        parts=LocalFolder(run_dir.path / "parts"),
         manifest=manifest,
         schema=table.schema,
         run_dir=run_dir,
@@ -61,7 +61,7 @@ def start(
     )
 
 
-def run(run_dir: Folder, table: pa.Table, settings: CatalogSettings = SETTINGS) -> PublishReceipt:
+def run(run_dir: LocalFolder, table: pa.Table, settings: CatalogSettings = SETTINGS) -> PublishReceipt:
     *_, receipt = start(run_dir, table, write_parts(run_dir / "parts", table), settings)
     assert isinstance(receipt, PublishReceipt)
     return receipt
@@ -72,25 +72,25 @@ def contents(root: Path) -> dict[str, bytes]:
 
 
 def data_files(receipt: PublishReceipt) -> list[Path]:
-    return sorted((receipt.path / "tiny" / "dataset").rglob("*.parquet"))
+    return sorted((Path(receipt.place) / "tiny" / "dataset").rglob("*.parquet"))
 
 
 def test_rows_out_are_rows_in_for_pandas_and_duckdb_alike(tmp_path: Path) -> None:
     table = make_table(1, 1000)
-    receipt = run(Folder(tmp_path), table)
+    receipt = run(LocalFolder(tmp_path), table)
     assert receipt.is_hats
     assert receipt.num_rows == 1000
-    assert receipt.path == tmp_path / "catalogue"
+    assert Path(receipt.place) == tmp_path / "catalogue"
     expected = table.to_pandas().sort_values("object_id", ignore_index=True)
-    by_pandas = pd.read_parquet(receipt.path / "tiny" / "dataset", columns=table.column_names)
-    by_duckdb = duckdb.read_parquet(f"{receipt.path}/tiny/dataset/**/*.parquet", hive_partitioning=True).df()
+    by_pandas = pd.read_parquet(Path(receipt.place) / "tiny" / "dataset", columns=table.column_names)
+    by_duckdb = duckdb.read_parquet(f"{receipt.place}/tiny/dataset/**/*.parquet", hive_partitioning=True).df()
     assert {"Norder", "Dir", "Npix"} <= set(by_duckdb.columns)
     for frame in (by_pandas, by_duckdb[table.column_names]):
         pd.testing.assert_frame_equal(frame.sort_values("object_id", ignore_index=True), expected)
 
 
 def test_every_row_lies_in_its_pixel_and_no_pixel_is_overfull(tmp_path: Path) -> None:
-    receipt = run(Folder(tmp_path), make_table(2, 1000))
+    receipt = run(LocalFolder(tmp_path), make_table(2, 1000))
     num_rows: dict[Path, int] = {}
     for file in data_files(receipt):
         order, npix = (int(part.split("=")[1]) for part in (file.parts[-4], file.parts[-2]))
@@ -107,8 +107,8 @@ def test_parts_are_joined_to_files_of_a_decent_size_within_a_pixel(
 ) -> None:
     monkeypatch.setattr(dataset, "FILE_ROWS", 40)
     table = make_table(2, 1000)
-    write_parts(Folder(tmp_path / "parts"), table, step=17)
-    *_, receipt = start(Folder(tmp_path), table, read_manifest(Folder(tmp_path / "parts")))
+    write_parts(LocalFolder(tmp_path / "parts"), table, step=17)
+    *_, receipt = start(LocalFolder(tmp_path), table, read_manifest(LocalFolder(tmp_path / "parts")))
     assert isinstance(receipt, PublishReceipt)
     files = data_files(receipt)
     assert len({file.parent for file in files}) < len(files) < len(list((tmp_path / "parts").glob("*.parquet")))
@@ -119,31 +119,33 @@ def test_parts_are_joined_to_files_of_a_decent_size_within_a_pixel(
 
 def test_footers_and_properties_say_where_the_rows_come_from(tmp_path: Path) -> None:
     table = make_table(3, 400)
-    receipt = run(Folder(tmp_path), table)
-    parts = read_manifest(Folder(tmp_path / "parts"))
+    receipt = run(LocalFolder(tmp_path), table)
+    parts = read_manifest(LocalFolder(tmp_path / "parts"))
     for file in data_files(receipt):
         words = pq.read_metadata(file).metadata
         first, last = map(int, words[b"skymetal.source_shards"].decode().split("-"))
-        sources = [read_part(Folder(tmp_path / "parts"), parts.receipts[index]) for index in range(first, last + 1)]
+        sources = [
+            read_part(LocalFolder(tmp_path / "parts"), parts.receipts[index]) for index in range(first, last + 1)
+        ]
         ids = {id_ for source in sources for id_ in source["object_id"].to_pylist()}
         assert set(pq.read_table(file, partitioning=None)["object_id"].to_pylist()) <= ids
         assert words[b"skymetal.model"] == b"abc"
         assert words[b"skymetal.manifest"] == parts.digest.encode()
         assert pq.read_schema(file).field("oh_p50").metadata[b"unit"] == b"dex"
-    properties = parse_properties((receipt.path / "tiny" / "hats.properties").read_bytes())
+    properties = parse_properties((Path(receipt.place) / "tiny" / "hats.properties").read_bytes())
     assert properties["skymetal_store"] == "def = 1"
     assert properties["hats_nrows"] == "400"
 
 
 def test_publishing_elsewhere_gives_the_same_bytes(tmp_path: Path) -> None:
-    first = run(Folder(tmp_path / "a"), make_table(4, 500))
-    second = run(Folder(tmp_path / "b"), make_table(4, 500))
+    first = run(LocalFolder(tmp_path / "a"), make_table(4, 500))
+    second = run(LocalFolder(tmp_path / "b"), make_table(4, 500))
     assert first.version == second.version
-    assert contents(first.path.resolve()) == contents(second.path.resolve())
+    assert contents(Path(first.place).resolve()) == contents(Path(second.place).resolve())
 
 
 def test_publishing_again_rewrites_nothing(tmp_path: Path) -> None:
-    table, folder = make_table(5, 500), Folder(tmp_path)
+    table, folder = make_table(5, 500), LocalFolder(tmp_path)
     run(folder, table)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "versions").rglob("*")}
     steps = list(start(folder, table, read_manifest(folder / "parts")))
@@ -152,7 +154,7 @@ def test_publishing_again_rewrites_nothing(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_another_version_and_the_link_moves_to_it_and_back(tmp_path: Path) -> None:
-    table, folder = make_table(6, 500), Folder(tmp_path)
+    table, folder = make_table(6, 500), LocalFolder(tmp_path)
     old = run(folder, table)
     new = run(folder, table, CatalogSettings(name="tiny", max_rows=40))
     assert old.version != new.version
@@ -166,10 +168,10 @@ def test_other_settings_are_another_version_and_the_link_moves_to_it_and_back(tm
 
 def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_path: Path) -> None:
     table = make_table(10, 400, has_sky=False)
-    receipt = run(Folder(tmp_path), table)
+    receipt = run(LocalFolder(tmp_path), table)
     assert not receipt.is_hats
     assert receipt.num_partitions == 1
-    names = sorted(contents(receipt.path))
+    names = sorted(contents(Path(receipt.place)))
     assert names == [
         "catalogue.properties",
         "contents.parquet",
@@ -178,7 +180,7 @@ def test_galaxies_without_positions_become_plain_files_in_object_id_order(tmp_pa
         "tiny/dataset/_common_metadata",
         f"tiny/dataset/part-000000-{receipt.version[:8]}.parquet",
     ]
-    assert pq.read_table(receipt.path / "tiny" / "dataset").equals(table)
+    assert pq.read_table(Path(receipt.place) / "tiny" / "dataset").equals(table)
 
 
 @pytest.mark.parametrize("has_sky", [True, False])
@@ -193,7 +195,7 @@ def test_an_object_id_in_two_parts_is_refused(
     ids[171 if has_sky else 169] = ids[twice]
     table = table.set_column(0, table.schema.field(0), pa.array(ids))
     with pytest.raises(RuntimeError, match=f"object_id {ids[twice]} was scored twice"):
-        run(Folder(tmp_path), table)
+        run(LocalFolder(tmp_path), table)
     assert not (tmp_path / "catalogue").is_symlink()
 
 
@@ -201,24 +203,24 @@ def test_a_part_from_elsewhere_on_the_sky_is_refused(tmp_path: Path) -> None:
     table = make_table(12, 400)
     swapped = pa.concat_tables([table.slice(170, 170), table.slice(0, 170), table.slice(340)])
     with pytest.raises(RuntimeError, match=r"part-000001.* out of order: _healpix_29"):
-        run(Folder(tmp_path), swapped)
+        run(LocalFolder(tmp_path), swapped)
 
 
 def test_rows_out_of_order_within_a_part_are_refused(tmp_path: Path) -> None:
     table = make_table(13, 100, has_sky=False)
     with pytest.raises(RuntimeError, match="out of order: object_id"):
-        run(Folder(tmp_path), table.sort_by([("object_id", "descending")]))
+        run(LocalFolder(tmp_path), table.sort_by([("object_id", "descending")]))
 
 
 def test_a_part_with_other_columns_is_refused(tmp_path: Path) -> None:
-    table, folder = make_table(14, 100), Folder(tmp_path)
+    table, folder = make_table(14, 100), LocalFolder(tmp_path)
     manifest = write_parts(folder / "parts", table.drop_columns("flags"))
     with pytest.raises(RuntimeError, match="other columns"):
         list(start(folder, table, manifest))
 
 
 def test_a_null_where_the_schema_forbids_it_is_refused(tmp_path: Path) -> None:
-    table, folder = make_table(15, 30), Folder(tmp_path)
+    table, folder = make_table(15, 30), LocalFolder(tmp_path)
     nulls = table.set_column(4, pa.field("oh_p2p5", pa.float32()), pa.nulls(30, pa.float32()))
     manifest = write_parts(folder / "parts", nulls)
     with pytest.raises(RuntimeError, match=r"column oh_p2p5 of .* holds nulls"):
@@ -226,7 +228,7 @@ def test_a_null_where_the_schema_forbids_it_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_part_is_refused(tmp_path: Path) -> None:
-    table, folder = make_table(16, 100), Folder(tmp_path)
+    table, folder = make_table(16, 100), LocalFolder(tmp_path)
     manifest = write_parts(folder / "parts", table)
     file = tmp_path / "parts" / manifest.receipts[0].file
     data = bytearray(file.read_bytes())
@@ -237,7 +239,7 @@ def test_a_damaged_part_is_refused(tmp_path: Path) -> None:
 
 
 def test_blocks_whose_galaxies_are_all_quarantined_are_passed_over(tmp_path: Path) -> None:
-    table, folder = make_table(17, 50), Folder(tmp_path)
+    table, folder = make_table(17, 50), LocalFolder(tmp_path)
     for index, piece in enumerate([table.slice(0, 0), table.slice(0, 20), table.slice(0, 0), table.slice(20)]):
         commit_part(folder / "parts", index, piece, num_quarantined=5, run_digest="run")
     commit_part(folder / "parts", 4, table.slice(0, 0), num_quarantined=5, run_digest="run")
@@ -248,7 +250,7 @@ def test_blocks_whose_galaxies_are_all_quarantined_are_passed_over(tmp_path: Pat
 
 
 def test_nothing_but_quarantine_cannot_be_published(tmp_path: Path) -> None:
-    table, folder = make_table(18, 50), Folder(tmp_path)
+    table, folder = make_table(18, 50), LocalFolder(tmp_path)
     commit_part(folder / "parts", 0, table.slice(0, 0), num_quarantined=50, run_digest="run")
     with pytest.raises(InputError, match="all 50 galaxies are quarantined"):
         list(start(folder, table, write_manifest(folder / "parts", 1, run_digest="run")))
@@ -258,7 +260,7 @@ def test_a_folder_called_catalogue_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="move it away"):
-        run(Folder(tmp_path), make_table(19, 50))
+        run(LocalFolder(tmp_path), make_table(19, 50))
     assert (tmp_path / "catalogue" / "thesis.txt").read_text() == "mine"
     assert not (tmp_path / "versions").exists()
 
@@ -282,11 +284,11 @@ def test_max_rows_must_be_positive() -> None:
 
 def test_a_version_that_lost_a_file_is_made_again(tmp_path: Path) -> None:
     table = make_table(12, 600)
-    receipt = run(Folder(tmp_path), table)
-    before = contents(receipt.path)
+    receipt = run(LocalFolder(tmp_path), table)
+    before = contents(Path(receipt.place))
     for name in (data_files(receipt)[0], "tiny/_metadata", "tiny/partition_info.csv", "contents.parquet"):
-        (receipt.path / name).unlink()
-        again = run(Folder(tmp_path), table)
+        (Path(receipt.place) / name).unlink()
+        again = run(LocalFolder(tmp_path), table)
         assert again == receipt
-        assert contents(receipt.path) == before
+        assert contents(Path(receipt.place)) == before
         assert [path.name for path in (tmp_path / "versions").iterdir()] == [receipt.version]

@@ -168,13 +168,12 @@ def publish_marked(run_dir: Path, number: int) -> None:
 REPUBLISH = """
 import shutil, sys, time
 from pathlib import Path
-from skymetal.catalogs.publishing.publish import replace_link
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 root = Path(sys.argv[1])
 for turn in range(30):
     source = (root / str(turn % 6) / "catalogue").resolve()
     if not (root / "run" / "versions" / source.name).exists():
         shutil.copytree(source, root / "run" / "versions" / source.name)
-    replace_link(Folder(root / "run"), "catalogue", f"versions/{source.name}")
+    LocalFolder(root / "run").point("catalogue", f"versions/{source.name}")
     time.sleep(0.15)
 """

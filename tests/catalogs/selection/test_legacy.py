@@ -11,7 +11,7 @@ import pytest
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.legacy import adapt_legacy, legacy_key, legacy_object_id
 from skymetal.catalogs.selection.select import TargetSettings, select_all
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 
 
 def sweep(**changes: Any) -> pa.Table:
@@ -149,7 +149,7 @@ def test_a_table_that_is_not_of_the_survey_is_refused_by_name(changes: dict[str,
         adapt(sweep(**changes))
 
 
-def test_each_legacy_cut_counts_what_it_removes(folder: Folder) -> None:
+def test_each_legacy_cut_counts_what_it_removes(folder: LocalFolder) -> None:
     bits = pa.array([1, 2, 1 << 5, 1 << 6, 1 << 7, 1 << 10, 0, 0, 0, 0, 0, (1 << 2) | (1 << 12)], pa.int32())
     two = pa.concat_tables([sweep(), sweep(OBJID=pa.array(range(6, 12), pa.int32()))])
     fluxes = {f"FLUX_{band}": [1.0] * 6 + [0.0 if band == b else 1.0 for b in "GRZ"] + [1.0] * 3 for band in "GRZ"}
@@ -169,7 +169,7 @@ def test_each_legacy_cut_counts_what_it_removes(folder: Folder) -> None:
     }
 
 
-def test_a_release_without_masks_cannot_be_cut_by_them(folder: Folder) -> None:
+def test_a_release_without_masks_cannot_be_cut_by_them(folder: LocalFolder) -> None:
     pq.write_table(sweep(MASKBITS=None), folder.path / "dr7.parquet")
     settings = TargetSettings(survey="legacy", tables=(str(folder.path / "dr7.parquet"),), cuts="legacy-galaxies")
     with pytest.raises(
@@ -178,7 +178,7 @@ def test_a_release_without_masks_cannot_be_cut_by_them(folder: Folder) -> None:
         select_all(settings, seed=0, folder=folder, name="targets.parquet")
 
 
-def test_the_real_tables_are_selected_and_the_false_ones_refused_by_name(real_data: Path, folder: Folder) -> None:
+def test_the_real_tables_are_selected_and_the_false_ones_refused_by_name(real_data: Path, folder: LocalFolder) -> None:
     tables = real_data / "legacy-tables"
     settings = TargetSettings(survey="legacy", tables=(str(tables / "*.fits"),), cuts="legacy-galaxies")
     targets = select_all(settings, seed=0, folder=folder, name="targets.parquet")

@@ -20,7 +20,7 @@ from skymetal.catalogs.selection import sdss
 from skymetal.catalogs.selection.cuts import WU_BOADA_2019
 from skymetal.catalogs.selection.sdss import casjobs_sql, fetch_sample
 from skymetal.catalogs.selection.select import TargetSettings, select_all
-from skymetal.catalogs.storage import Folder, file_digest
+from skymetal.catalogs.storage import LocalFolder, file_digest
 from skymetal.catalogs.web.http import FetchLimits
 
 SPEC = ["GalSpecInfo", "GalSpecLine", "GalSpecIndx", "GalSpecExtra"]
@@ -59,7 +59,7 @@ def as_csv(connection: duckdb.DuckDBPyConnection, sql: str) -> bytes:
     return "\n".join([",".join(names), *(",".join(map(repr, row)) for row in rows), ""]).encode()
 
 
-def test_the_query_keeps_the_rows_that_the_cuts_keep(folder: Folder) -> None:
+def test_the_query_keeps_the_rows_that_the_cuts_keep(folder: LocalFolder) -> None:
     connection = make_database(4000, 0)
     query = casjobs_sql().replace("INTO mydb.skymetal_targets\n", "")
     assert query.count("WHERE") == 1
@@ -128,7 +128,7 @@ def sample() -> bytes:
     return as_csv(make_database(300, 1), casjobs_sql().replace("INTO mydb.skymetal_targets\n", ""))
 
 
-def test_a_sample_is_fetched_once_and_selected_from(folder: Folder, sample: bytes) -> None:
+def test_a_sample_is_fetched_once_and_selected_from(folder: LocalFolder, sample: bytes) -> None:
     with serve(200, "text/csv", b"#Table1\n" + sample) as (url, asked):
         settings = TargetSettings(survey="sdss", skyserver_rows=40, skyserver_url=url, cuts="wu-boada-2019")
         targets = select_all(settings, seed=0, folder=folder, name="targets.parquet")
@@ -147,7 +147,7 @@ def test_a_sample_is_fetched_once_and_selected_from(folder: Folder, sample: byte
         select_all(other, seed=0, folder=folder, name="targets.parquet")
 
 
-def test_a_sample_that_may_be_cut_short_is_not_kept(folder: Folder, sample: bytes) -> None:
+def test_a_sample_that_may_be_cut_short_is_not_kept(folder: LocalFolder, sample: bytes) -> None:
     cut = sample[: len(sample) // 2]
     with (
         serve(200, "text/csv", cut[: cut.rindex(b",") + 3], says_length=False) as (url, _),
@@ -159,7 +159,7 @@ def test_a_sample_that_may_be_cut_short_is_not_kept(folder: Folder, sample: byte
     assert list(folder.path.iterdir()) == []
 
 
-def test_a_sample_of_another_size_is_not_taken_for_this_one(folder: Folder, sample: bytes) -> None:
+def test_a_sample_of_another_size_is_not_taken_for_this_one(folder: LocalFolder, sample: bytes) -> None:
     with serve(200, "text/csv", sample) as (url, asked):
         path = fetch_sample(folder, num_rows=40, url=url)
         assert path.read_bytes() == sample
@@ -189,7 +189,9 @@ HTML = b"""<!doctype html><html><head><title>Error</title><style>p {color: red}<
         ("text/html", b"<p>" + b"no " * 100_000, "no no no"),
     ],
 )
-def test_what_skyserver_says_instead_of_a_table_is_repeated(folder: Folder, kind: str, body: bytes, words: str) -> None:
+def test_what_skyserver_says_instead_of_a_table_is_repeated(
+    folder: LocalFolder, kind: str, body: bytes, words: str
+) -> None:
     with (
         serve(200, kind, body) as (url, _),
         pytest.raises(InputError, match=f"answered with no table but: {words}") as caught,
@@ -201,7 +203,7 @@ def test_what_skyserver_says_instead_of_a_table_is_repeated(folder: Folder, kind
     assert not folder.exists("inputs")
 
 
-def test_a_table_that_lacks_a_column_is_refused(folder: Folder, sample: bytes) -> None:
+def test_a_table_that_lacks_a_column_is_refused(folder: LocalFolder, sample: bytes) -> None:
     other = sample.replace(b"petroMag_r", b"magnitude")
     with serve(200, "text/csv", other) as (url, _), pytest.raises(InputError, match="has no column petroMag_r"):
         fetch_sample(folder, num_rows=5, url=url)
@@ -209,7 +211,7 @@ def test_a_table_that_lacks_a_column_is_refused(folder: Folder, sample: bytes) -
 
 @pytest.mark.parametrize("status", [500, 404])
 def test_a_service_that_fails_is_named_and_nothing_is_kept(
-    folder: Folder, status: int, monkeypatch: pytest.MonkeyPatch
+    folder: LocalFolder, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sdss, "_LIMITS", FetchLimits(attempts=2, backoff_s=0.01, deadline_s=5.0))
     with serve(status, "text/html", HTML) as (url, asked):
@@ -220,7 +222,7 @@ def test_a_service_that_fails_is_named_and_nothing_is_kept(
     assert list(folder.path.iterdir()) == []
 
 
-def test_an_empty_sample_is_refused(folder: Folder, sample: bytes) -> None:
+def test_an_empty_sample_is_refused(folder: LocalFolder, sample: bytes) -> None:
     with serve(200, "text/csv", sample[: sample.index(b"\n") + 1]) as (url, _):
         settings = TargetSettings(survey="sdss", skyserver_rows=5, skyserver_url=url, cuts="wu-boada-2019")
         with pytest.raises(InputError, match="the survey table has no rows"):

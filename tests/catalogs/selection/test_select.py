@@ -18,11 +18,11 @@ import pytest
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.selection.select import TableReceipt, TargetSettings, num_tables, select, select_all
 from skymetal.catalogs.selection.survey import find_survey
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import ROW_GROUP_SIZE, TargetList, open_targets
 
 
-def select_csv(folder: Folder, text: str, **settings: Any) -> TargetList:
+def select_csv(folder: LocalFolder, text: str, **settings: Any) -> TargetList:
     folder.write("survey.csv", text.encode())
     table = str(folder.path / "survey.csv")
     return select_all(
@@ -30,23 +30,23 @@ def select_csv(folder: Folder, text: str, **settings: Any) -> TargetList:
     )
 
 
-def test_columns_are_renamed_and_sentinels_become_null(folder: Folder) -> None:
+def test_columns_are_renamed_and_sentinels_become_null(folder: LocalFolder) -> None:
     targets = select_csv(folder, "objID,oh_p50,n\n3,8.5,1\n1,-9999,2\n", columns={"object_id": "objID"})
     assert targets.read(0, 2).to_pydict() == {"object_id": [1, 3], "oh_p50": [None, 8.5], "n": [2, 1]}
 
 
-def test_integer_sentinels_become_null_too_but_an_id_is_never_touched(folder: Folder) -> None:
+def test_integer_sentinels_become_null_too_but_an_id_is_never_touched(folder: LocalFolder) -> None:
     targets = select_csv(folder, "object_id,oh_p50\n-9999,8\n2,-9999\n")
     assert targets.read(0, 2).to_pydict() == {"object_id": [-9999, 2], "oh_p50": [8, None]}
 
 
-def test_an_index_of_the_sky_without_positions_is_dropped(folder: Folder) -> None:
+def test_an_index_of_the_sky_without_positions_is_dropped(folder: LocalFolder) -> None:
     targets = select_csv(folder, "object_id,_healpix_29\n1,5\n2,3\n")
     assert not targets.has_sky
     assert targets.column_names == ["object_id"]
 
 
-def test_a_position_off_the_sky_is_removed_and_counted(folder: Folder) -> None:
+def test_a_position_off_the_sky_is_removed_and_counted(folder: LocalFolder) -> None:
     targets = select_csv(folder, "object_id,ra,dec\n1,10,20\n2,400,0\n3,,5\n4,10,-95\n")
     assert targets.num_rows == 1
     assert targets.selection["removed"] == [
@@ -56,7 +56,7 @@ def test_a_position_off_the_sky_is_removed_and_counted(folder: Folder) -> None:
     assert (targets.selection["rows_in"], targets.selection["rows_out"]) == (4, 1)
 
 
-def test_every_cut_of_the_paper_counts_what_it_removes(folder: Folder) -> None:
+def test_every_cut_of_the_paper_counts_what_it_removes(folder: LocalFolder) -> None:
     names = ["object_id", "petroMag_r", *(f"modelMag_{b}" for b in "ugriz"), "rChi2", "zErr", "redshift", "oh_p50"]
     good = [16.0, 18.0, 17.0, 16.0, 16.0, 15.5, 1.0, 0.001, 0.05, 8.9]
     spoiled = {
@@ -117,7 +117,7 @@ def test_every_cut_of_the_paper_counts_what_it_removes(folder: Folder) -> None:
     ],
 )
 def test_a_table_that_cannot_serve_is_refused(
-    folder: Folder, text: str, settings: dict[str, Any], message: str
+    folder: LocalFolder, text: str, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         select_csv(folder, text, **settings)
@@ -125,7 +125,7 @@ def test_a_table_that_cannot_serve_is_refused(
     assert not folder.names("selecting/.writing*")
 
 
-def test_an_existing_list_is_kept_and_another_selection_refused(folder: Folder) -> None:
+def test_an_existing_list_is_kept_and_another_selection_refused(folder: LocalFolder) -> None:
     first = select_csv(folder, "object_id\n1\n2\n")
     assert select_csv(folder, "object_id\n1\n2\n").digest == first.digest
     with pytest.raises(InputError, match=r"was selected from other tables: .*survey\.csv is new, or has changed since"):
@@ -134,7 +134,7 @@ def test_an_existing_list_is_kept_and_another_selection_refused(folder: Folder) 
         select_csv(folder, "object_id\n1\n2\n", cuts="wu-boada-2019")
 
 
-def test_a_list_needs_its_tables_no_more_but_heeds_those_that_are_there(folder: Folder) -> None:
+def test_a_list_needs_its_tables_no_more_but_heeds_those_that_are_there(folder: LocalFolder) -> None:
     folder.write("tables/a.csv", b"object_id,x\n1,5\n")
     folder.write("tables/b.csv", b"object_id,x\n2,6\n")
     tables, run = folder.path / "tables", folder / "run"
@@ -161,7 +161,7 @@ def test_a_list_needs_its_tables_no_more_but_heeds_those_that_are_there(folder: 
         again(".")
 
 
-def test_tables_are_read_again_only_where_their_size_or_time_has_changed(folder: Folder) -> None:
+def test_tables_are_read_again_only_where_their_size_or_time_has_changed(folder: LocalFolder) -> None:
     first = select_csv(folder, "object_id\n1\n2\n").digest
     survey = folder.path / "survey.csv"
     settings = TargetSettings(survey="sdss", tables=(str(survey),))
@@ -182,7 +182,7 @@ def test_tables_are_read_again_only_where_their_size_or_time_has_changed(folder:
         assert str(survey) in json.loads(folder.read("inputs/tables.json"))
 
 
-def test_the_list_depends_on_what_is_in_the_tables_not_on_their_names(folder: Folder) -> None:
+def test_the_list_depends_on_what_is_in_the_tables_not_on_their_names(folder: LocalFolder) -> None:
     tables = [b"object_id,y,x\n1,0.5,-0.0\n", b"object_id,x,z\n1,0.0,7\n4,3,7\n", b"object_id,x,w\n5,1,1\n"]
     tables[0] = b"object_id,x,z\n1,-0.0,7\n9,1,7\n"
     lists = set()
@@ -197,7 +197,7 @@ def test_the_list_depends_on_what_is_in_the_tables_not_on_their_names(folder: Fo
     assert len(lists) == 1
 
 
-def test_there_are_as_many_receipts_as_tables_and_none_once_the_list_is_there(folder: Folder) -> None:
+def test_there_are_as_many_receipts_as_tables_and_none_once_the_list_is_there(folder: LocalFolder) -> None:
     settings, _ = three_tables(folder)
     made = TargetSettings(survey="simulated", num_galaxies=5)
     for name, job, expected in (("t.parquet", settings, 3), ("s.parquet", made, 1)):
@@ -209,13 +209,13 @@ def test_there_are_as_many_receipts_as_tables_and_none_once_the_list_is_there(fo
     assert num_tables(settings, folder=folder, name="t.parquet") == 0
 
 
-def test_positions_in_capitals_are_positions(folder: Folder) -> None:
+def test_positions_in_capitals_are_positions(folder: LocalFolder) -> None:
     targets = select_csv(folder, "object_id,RA,Dec\n1,10.0,5.0\n2,10.0,5.0\n")
     assert targets.column_names == ["object_id", "ra", "dec", "_healpix_29", "group_id"]
     assert targets.selection["num_grouped"] == 2
 
 
-def test_capitals_are_left_alone_where_the_job_says_what_the_position_is(folder: Folder) -> None:
+def test_capitals_are_left_alone_where_the_job_says_what_the_position_is(folder: LocalFolder) -> None:
     columns = {"ra": "ALPHA", "dec": "DELTA", "DEC": "DEC"}
     targets = select_csv(folder, "object_id,RA,DEC,ALPHA,DELTA\n1,10.0,5.0,20.0,6.0\n", columns=columns)
     assert targets.read(0, 1).select(["ra", "dec", "RA", "DEC"]).to_pylist() == [
@@ -225,14 +225,14 @@ def test_capitals_are_left_alone_where_the_job_says_what_the_position_is(folder:
 
 def test_a_simulated_survey_needs_no_table(tmp_path: Path) -> None:
     settings = TargetSettings(survey="simulated", num_galaxies=50)
-    targets = select_all(settings, seed=3, folder=Folder(tmp_path), name="targets.parquet")
+    targets = select_all(settings, seed=3, folder=LocalFolder(tmp_path), name="targets.parquet")
     assert targets.num_rows == 50
     assert targets.has_sky
     with pytest.raises(InputError, match="was selected with seed = 3"):
-        select_all(settings, seed=4, folder=Folder(tmp_path), name="targets.parquet")
+        select_all(settings, seed=4, folder=LocalFolder(tmp_path), name="targets.parquet")
 
 
-def test_the_real_labels_are_all_selected(real_data: Path, folder: Folder) -> None:
+def test_the_real_labels_are_all_selected(real_data: Path, folder: LocalFolder) -> None:
     table = str(real_data / "sdss-oh" / "labels.csv")
     settings = TargetSettings(survey="sdss", tables=(table,), columns={"object_id": "objID"})
     targets = select_all(settings, seed=0, folder=folder, name="targets.parquet")
@@ -260,13 +260,13 @@ def write_survey(path: Path, num_rows: int, *, first: int, seed: int) -> pa.Tabl
     return table
 
 
-def three_tables(folder: Folder) -> tuple[TargetSettings, list[pa.Table]]:
+def three_tables(folder: LocalFolder) -> tuple[TargetSettings, list[pa.Table]]:
     tables = [write_survey(folder.path / f"{n}.parquet", 4000, first=10_000 * n, seed=n) for n in range(3)]
     paths = tuple(str(folder.path / f"{n}.parquet") for n in range(3))
     return TargetSettings(survey="other", tables=paths), tables
 
 
-def test_several_tables_become_one_list_in_sky_order_with_close_pairs_grouped(folder: Folder) -> None:
+def test_several_tables_become_one_list_in_sky_order_with_close_pairs_grouped(folder: LocalFolder) -> None:
     settings, tables = three_tables(folder)
     receipts = list(select(settings, seed=0, folder=folder, name="targets.parquet"))
     assert receipts == [TableReceipt(path=folder.path / f"{n}.parquet", rows_in=4000, rows_kept=4000) for n in range(3)]
@@ -288,7 +288,9 @@ def test_several_tables_become_one_list_in_sky_order_with_close_pairs_grouped(fo
     assert not folder.exists("selecting")
 
 
-def test_a_killed_select_goes_on_at_the_next_table_and_writes_the_same_bytes(folder: Folder, tmp_path: Path) -> None:
+def test_a_killed_select_goes_on_at_the_next_table_and_writes_the_same_bytes(
+    folder: LocalFolder, tmp_path: Path
+) -> None:
     settings, _ = three_tables(folder)
     undisturbed = select_all(settings, seed=0, folder=folder / "undisturbed", name="t.parquet")
     assert select_all(settings, seed=0, folder=folder / "again", name="t.parquet").digest == undisturbed.digest
@@ -311,7 +313,7 @@ def test_a_killed_select_goes_on_at_the_next_table_and_writes_the_same_bytes(fol
     assert list(select(settings, seed=0, folder=run, name="t.parquet")) == []
 
 
-def test_a_damaged_spill_is_made_again_and_one_of_other_settings_is_not_used(folder: Folder) -> None:
+def test_a_damaged_spill_is_made_again_and_one_of_other_settings_is_not_used(folder: LocalFolder) -> None:
     settings, _ = three_tables(folder)
     undisturbed = select_all(settings, seed=0, folder=folder / "undisturbed", name="t.parquet")
     run = folder / "run"
@@ -328,7 +330,7 @@ def test_a_damaged_spill_is_made_again_and_one_of_other_settings_is_not_used(fol
     assert not run.exists("selecting")
 
 
-def test_rows_of_overlapping_files_are_counted_once_each_and_all_add_up(folder: Folder) -> None:
+def test_rows_of_overlapping_files_are_counted_once_each_and_all_add_up(folder: LocalFolder) -> None:
     table = write_survey(folder.path / "a.parquet", 500, first=0, seed=0)
     pq.write_table(table.slice(100, 300), folder.path / "b.parquet")
     pq.write_table(table.slice(350, 10), folder.path / "c.parquet")
@@ -342,7 +344,7 @@ def test_rows_of_overlapping_files_are_counted_once_each_and_all_add_up(folder: 
         select_all(settings, seed=0, folder=folder / "other", name="t.parquet")
 
 
-def test_tables_with_other_columns_and_types_come_together(folder: Folder) -> None:
+def test_tables_with_other_columns_and_types_come_together(folder: LocalFolder) -> None:
     folder.write("tables/a.csv", b"object_id,x,specObjID,only\n3,1,5,a\n1,2,,b\n")
     folder.write("tables/b.csv", b"object_id,x,specObjID\n2,0.5,18446744073709551615\n")
     settings = TargetSettings(survey="sdss", tables=(str(folder.path / "tables"),))
@@ -360,7 +362,7 @@ def test_tables_with_other_columns_and_types_come_together(folder: Folder) -> No
         select_all(settings, seed=0, folder=folder / "other", name="t.parquet")
 
 
-def test_one_bad_table_of_many_is_refused_before_any_work(folder: Folder) -> None:
+def test_one_bad_table_of_many_is_refused_before_any_work(folder: LocalFolder) -> None:
     settings, _ = three_tables(folder)
     (folder.path / "3.parquet").write_bytes(b"PAR1")
     settings = dataclasses.replace(settings, tables=(*settings.tables, str(folder.path / "3.parquet")))
@@ -369,7 +371,7 @@ def test_one_bad_table_of_many_is_refused_before_any_work(folder: Folder) -> Non
     assert not folder.exists("run/selecting")
 
 
-def test_a_table_that_grows_while_it_is_read_is_refused(folder: Folder) -> None:
+def test_a_table_that_grows_while_it_is_read_is_refused(folder: LocalFolder) -> None:
     settings, _ = three_tables(folder)
     survey = find_survey(settings, seed=0, folder=folder)
     before = survey.tables[1].fingerprint()
@@ -378,7 +380,7 @@ def test_a_table_that_grows_while_it_is_read_is_refused(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("num_rows", [0, 1])
-def test_no_rows_are_refused_and_one_row_is_a_list(folder: Folder, num_rows: int) -> None:
+def test_no_rows_are_refused_and_one_row_is_a_list(folder: LocalFolder, num_rows: int) -> None:
     table = write_survey(folder.path / "t.parquet", 2, first=5, seed=0).slice(0, num_rows)
     pq.write_table(table, folder.path / "t.parquet")
     settings = TargetSettings(survey="other", tables=(str(folder.path / "t.parquet"),))
@@ -392,7 +394,7 @@ def test_no_rows_are_refused_and_one_row_is_a_list(folder: Folder, num_rows: int
     assert targets.read(0, 1)["object_id"].to_pylist() == table["object_id"].to_pylist()
 
 
-def test_words_in_a_column_are_carried_as_they_are(folder: Folder) -> None:
+def test_words_in_a_column_are_carried_as_they_are(folder: LocalFolder) -> None:
     words = ["../../etc/passwd", "a\x00b", "line\nbreak", "=cmd()", "x" * 1_000_000, "\x1b[31m", "ångström", None]
     pq.write_table(pa.table({"object_id": range(8), "name": words}), folder.path / "t.parquet")
     settings = TargetSettings(survey="other", tables=(str(folder.path / "t.parquet"),))
@@ -404,10 +406,10 @@ MEASURE = """
 import resource, sys
 from pathlib import Path
 from skymetal.catalogs.selection.select import TargetSettings, select_all
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 import skymetal.catalogs.selection.survey
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-run = Folder(Path(sys.argv[2]))
+run = LocalFolder(Path(sys.argv[2]))
 targets = select_all(TargetSettings(survey="other", tables=(sys.argv[1],)), seed=0, folder=run, name="t.parquet")
 print(targets.num_rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """

@@ -271,7 +271,7 @@ def test_a_hats_collection_is_its_primary_table_and_never_its_margins(tmp_path: 
 def test_a_published_catalogue_is_read_as_a_survey_table(tmp_path: Path) -> None:
     table = make_table(1).slice(0, 300)
     receipt = publish_table(tmp_path, table)
-    tables = [read_table(path) for path in find_tables([str(receipt.path)])]
+    tables = [read_table(path) for path in find_tables([receipt.place])]
     assert sorted(pa.concat_tables(tables)["object_id"].to_pylist()) == sorted(table["object_id"].to_pylist())
 
 

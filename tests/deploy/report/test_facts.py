@@ -7,7 +7,7 @@ import pytest
 from support.reported_run import Made, make_run
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.config import read_job
 from skymetal.deploy.kept import keep
 from skymetal.deploy.report.facts import NUM_SHOWN, RunFacts, gather_facts, read_quarantine
@@ -41,7 +41,7 @@ def test_the_reasons_are_counted_by_kind_and_the_first_galaxies_listed(tmp_path:
     rows = [f'{10**18 + k},"a, ""{k}"".jpg","blank: no pixel of {k}"' for k in range(30)]
     rows += ["7,x.jpg,scoring: it hangs", '8,"two\nlines.jpg",no such file']
     (tmp_path / "quarantine.csv").write_text("\n".join(['"object_id","source","reason"', *rows, ""]))
-    found = read_quarantine(tmp_path / "quarantine.csv")
+    found = read_quarantine(LocalFolder(tmp_path))
     assert found.num_galaxies == 32
     assert found.reasons == {"blank": 30, "could not be scored": 1, "no such file": 1}
     assert len(found.first) == NUM_SHOWN
@@ -49,9 +49,9 @@ def test_the_reasons_are_counted_by_kind_and_the_first_galaxies_listed(tmp_path:
 
 
 def test_an_empty_or_missing_quarantine_is_nothing(tmp_path: Path) -> None:
-    assert read_quarantine(tmp_path / "quarantine.csv").num_galaxies == 0
+    assert read_quarantine(LocalFolder(tmp_path)).num_galaxies == 0
     (tmp_path / "quarantine.csv").write_text('"object_id","source","reason"\n')
-    assert read_quarantine(tmp_path / "quarantine.csv").num_galaxies == 0
+    assert read_quarantine(LocalFolder(tmp_path)).num_galaxies == 0
 
 
 def test_a_run_is_read_as_far_as_it_goes(run_dir: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_run_is_read_as_far_as_it_goes(run_dir: Path) -> None:
 
 
 def test_an_evaluation_of_an_older_catalogue_is_not_shown(run_dir: Path) -> None:
-    folder = Folder(run_dir)
+    folder = LocalFolder(run_dir)
     folder.write("evaluation.json", json.dumps([{"name": "out_of_fold", "title": "x", "rmse": 0.1}]).encode())
     assert gather(run_dir).comparisons == []
     version = gather(run_dir).catalog.path.name

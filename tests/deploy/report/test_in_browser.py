@@ -47,7 +47,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> RunFacts:
 @pytest.fixture(scope="module")
 def page(facts: RunFacts) -> Path:
     summary = summarise(facts.catalog, facts.targets, label=facts.label)
-    path = facts.targets.path.parent / "report.html"
+    path = facts.targets.folder.path / "report.html"
     path.write_bytes(render_page(facts, summary))
     path.with_name("hostile.html").write_bytes(render_page(hostile(facts), summary))
     return path

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from support.reported_run import Made, make_run
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.deploy.report.joined import ROW, _Finder, iter_joined
 
@@ -28,7 +28,7 @@ def test_every_galaxy_gets_the_numbers_of_its_own_target(tmp_path: Path, made: M
 
 
 @pytest.fixture
-def targets(folder: Folder) -> TargetList:
+def targets(folder: LocalFolder) -> TargetList:
     ids = np.arange(40_000)
     magnitude = np.where(ids % 3 == 0, -9999.0, 17.0)
     table = pa.table({"object_id": ids, "modelMag_r": magnitude, "name": ["x"] * len(ids)})

@@ -20,7 +20,7 @@ from PIL import Image
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
@@ -83,7 +83,9 @@ def check(source: ArraySource, path: Path, object_id: Any = IDS) -> None:
 
 
 def target_list(path: Path, object_id: Any) -> TargetList:
-    return write_targets(Folder(path), "t.parquet", pa.table({"object_id": object_id}), selection={"survey": "test"})
+    return write_targets(
+        LocalFolder(path), "t.parquet", pa.table({"object_id": object_id}), selection={"survey": "test"}
+    )
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.engine.sources.downloads import Downloads
 from skymetal.engine.sources.pictures import Unsuitable
 
@@ -27,7 +27,7 @@ def make_fits(num_cards: int) -> bytes:
 @pytest.mark.parametrize("num_cards", range(22, 32))
 def test_a_sealed_fits_file_is_the_same_file_with_a_comment(tmp_path: Path, num_cards: int) -> None:
     """However full the header's last block is."""
-    kept = Downloads(folder=Folder(tmp_path), ending="fits")
+    kept = Downloads(folder=LocalFolder(tmp_path), ending="fits")
     original = make_fits(num_cards)
     sealed = kept.write(1234, URL, original)
     assert kept.read(1234, URL, max_bytes=1 << 20) == sealed == (tmp_path / "234" / "1234.fits").read_bytes()
@@ -42,7 +42,7 @@ def test_a_sealed_fits_file_is_the_same_file_with_a_comment(tmp_path: Path, num_
 
 
 def test_a_seal_holds_the_request_and_every_byte(tmp_path: Path) -> None:
-    kept = Downloads(folder=Folder(tmp_path), ending="fits")
+    kept = Downloads(folder=LocalFolder(tmp_path), ending="fits")
     sealed = kept.write(7, URL, make_fits(0))
     path = tmp_path / "007" / "7.fits"
     assert kept.read(7, URL + "0", max_bytes=1 << 20) is None
@@ -59,11 +59,11 @@ def test_a_seal_holds_the_request_and_every_byte(tmp_path: Path) -> None:
 
 def test_what_has_no_header_cannot_be_sealed(tmp_path: Path) -> None:
     with pytest.raises(Unsuitable, match="unusual header: no END card in its first 256 KiB"):
-        Downloads(folder=Folder(tmp_path), ending="fits").write(7, URL, b"SIMPLE  = " + bytes(2870))
+        Downloads(folder=LocalFolder(tmp_path), ending="fits").write(7, URL, b"SIMPLE  = " + bytes(2870))
 
 
 def test_another_request_may_begin_where_no_picture_is_yet(tmp_path: Path) -> None:
-    kept = Downloads(folder=Folder(tmp_path), ending="fits")
+    kept = Downloads(folder=LocalFolder(tmp_path), ending="fits")
     kept.claim({"layer": "ls-dr01"})
     kept.claim({"layer": "ls-dr10"})
     kept.write(7, URL, make_fits(0))

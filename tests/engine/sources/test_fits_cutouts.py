@@ -17,7 +17,7 @@ from support.fits_faults import FAULTS
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.engine.framing import Framing
 from skymetal.engine.rendering import Rendering
@@ -283,7 +283,7 @@ def test_a_null_or_a_name_that_leaves_the_folder_is_a_reason(tmp_path: Path) -> 
 
 def test_the_job_is_checked_before_any_work(tmp_path: Path) -> None:
     table = pa.table({"object_id": [5, 7], "plate": [1, 2]})
-    targets = write_targets(Folder(tmp_path), "targets.parquet", table, selection={})
+    targets = write_targets(LocalFolder(tmp_path), "targets.parquet", table, selection={})
     with pytest.raises(InputError, match="does not exist"):
         make_source(tmp_path / "none").check(targets)
     with pytest.raises(InputError, match=r"has no file of any of the 2 targets, such as '5\.fits'"):

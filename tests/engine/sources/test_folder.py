@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import ROW_GROUP_SIZE, TargetList, write_targets
 from skymetal.engine.sources import Cutout
 from skymetal.engine.sources.folder import FolderSource
@@ -35,7 +35,7 @@ def source(folder: Path, pattern: str = "{object_id}.jpg", **sizes: int) -> Fold
 
 def target_list(path: Path, object_id: list[int]) -> TargetList:
     table = pa.table({"object_id": object_id, "run": pa.array([None] * len(object_id), pa.int64())})
-    return write_targets(Folder(path), "targets.parquet", table, selection={"survey": "test"})
+    return write_targets(LocalFolder(path), "targets.parquet", table, selection={"survey": "test"})
 
 
 def read(source: FolderSource, *object_id: int, **columns: list[object]) -> list[Cutout]:

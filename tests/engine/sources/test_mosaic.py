@@ -19,7 +19,7 @@ from support.fits_bytes import image_bytes, sky_cards
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.flags import Flag
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
 from skymetal.engine.decoding.client import shared_decoder
 from skymetal.engine.framing import Framing
@@ -269,7 +269,7 @@ def test_a_bad_wcs_is_a_reason(tmp_path: Path, changes: dict[str, Any], reason: 
     assert first.reason == second.reason
     assert first.reason.startswith(f"bad WCS: {reason}")
     searched = make_source(tmp_path, pattern="*-{band}.fits")
-    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    targets = write_targets(LocalFolder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
     with pytest.raises(
         InputError, match=r"none of the 1 frames in .* can be read; the first is 'a-\{band\}\.fits', bad"
     ):
@@ -318,8 +318,8 @@ def test_a_decoder_that_dies_is_no_end_of_the_run(tmp_path: Path) -> None:
 
 
 def test_the_job_is_checked_before_any_work(tmp_path: Path) -> None:
-    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
-    no_sky = write_targets(Folder(tmp_path), "none.parquet", pa.table({"object_id": [1]}), selection={})
+    targets = write_targets(LocalFolder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    no_sky = write_targets(LocalFolder(tmp_path), "none.parquet", pa.table({"object_id": [1]}), selection={})
     with pytest.raises(InputError, match="does not exist"):
         make_source(tmp_path / "none").check(targets)
     with pytest.raises(InputError, match="finds galaxies by position"):
@@ -354,7 +354,7 @@ def test_two_frames_of_one_place_are_refused_by_name(tmp_path: Path, ending: str
             (tmp_path / name).write_bytes(bz2.compress(data) if name.endswith(".bz2") else data)
     first = "chi2-r.fits" if ending == ".fits" else "image-r.fits"
     source = make_source(tmp_path, pattern="*-{band}.fits*", bands=("r", "g"))
-    targets = write_targets(Folder(tmp_path / "run"), "targets.parquet", table((RA, DEC)), selection={})
+    targets = write_targets(LocalFolder(tmp_path / "run"), "targets.parquet", table((RA, DEC)), selection={})
     message = f"matches both '{first}' and 'image-r{ending}', which show the same part of the sky"
     with pytest.raises(InputError, match=message):
         source.check(targets)
@@ -408,7 +408,7 @@ def test_where_the_frames_lie_is_found_out_once_for_all_processes(tmp_path: Path
     far = sky() | {"CRVAL1": RA + 1}
     (folder / "f-r-1.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
     (folder / "f-r-2.fits").write_bytes(image_bytes(field(far, [(RA + 1, DEC)]), **far))
-    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    targets = write_targets(LocalFolder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
     source = make_source(folder, pattern="f-{band}-*.fits", index_folder=str(run))
     (alone, _), count = read_in_a_new_process(source, (RA, DEC), (RA + 1, DEC))
     assert count == 2
@@ -439,7 +439,7 @@ def test_where_the_frames_lie_is_found_out_once_for_all_processes(tmp_path: Path
 
 
 def test_a_frame_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
-    targets = write_targets(Folder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
+    targets = write_targets(LocalFolder(tmp_path), "targets.parquet", table((RA, DEC)), selection={})
     (tmp_path / "a-r.fits").write_bytes(image_bytes(field(sky(), [(RA, DEC)]), **sky()))
     (tmp_path / "b-r.fits").write_bytes(b"SIMPLE")
     source = make_source(tmp_path, pattern="*-{band}.fits", index_folder=str(tmp_path))

@@ -33,7 +33,7 @@ from support.cutout_server import (
 )
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import TargetList, write_targets
 from skymetal.catalogs.web.http import FetchLimits
 from skymetal.catalogs.web.pace import NUM_FAILURES, ServiceDown
@@ -78,7 +78,7 @@ def make_targets(count: int, **columns: list[Any]) -> pa.Table:
 
 
 def on_disk(path: Path, targets: pa.Table) -> TargetList:
-    return write_targets(Folder(path), "targets.parquet", targets, selection={})
+    return write_targets(LocalFolder(path), "targets.parquet", targets, selection={})
 
 
 def read_all(path: Path, source: ServiceSource, targets: pa.Table) -> list[Cutout]:
@@ -347,7 +347,7 @@ def test_a_folder_of_other_pictures_is_refused_by_what_differs(tmp_path: Path) -
     targets = on_disk(tmp_path, make_targets(1))
     url = "http://127.0.0.1:9/"
     make_source(tmp_path, url).check(targets)
-    Folder(tmp_path).write("downloads/007/7.jpg", b"")
+    LocalFolder(tmp_path).write("downloads/007/7.jpg", b"")
     make_source(tmp_path, url, contact="you@x.org", requests_per_second=3.0).check(targets)
     with pytest.raises(InputError, match=r"size_pix = 64, but this job has size_pix = 128"):
         make_source(tmp_path, url, framing=Framing(size_pix=128, size_rule="petro5")).check(targets)
@@ -608,3 +608,9 @@ def test_four_processes_killed_and_started_again_ask_for_nothing_twice(tmp_path:
         assert (kind in QUARANTINED) == (not line.isdigit() or line == "0")
     times = [request.time for request in log]
     assert len(log) <= 200 * (times[-1] - times[0]) + 2
+
+
+def test_downloads_are_not_kept_in_a_bucket(tmp_path: Path) -> None:
+    asking = make_source(tmp_path, "http://127.0.0.1:1", downloads="s3://bucket/run/downloads")
+    with pytest.raises(InputError, match="must be a path on a disk that every worker sees, to keep what 'sdss' sends"):
+        asking.check(on_disk(tmp_path, make_targets(1)))

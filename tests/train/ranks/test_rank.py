@@ -15,7 +15,7 @@ import torch
 from support.tiny_training import tiny_plan
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.data import gather_pixels, measure_normalisation, pixels_path, read_training_set
+from skymetal.train.data import gather_pixels, measure_normalisation, pixels_name, read_training_set
 from skymetal.train.loss import batch_loss
 from skymetal.train.ranks.gang import Gang
 from skymetal.train.ranks.rank import RankOrder, is_final
@@ -38,7 +38,7 @@ def refuse() -> None:
 def test_what_our_own_checks_refuse_is_final_and_what_a_library_says_is_not(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
     gather_pixels(plan)
-    np.save(pixels_path(plan), np.zeros((3, 32, 32, 3), np.uint8))
+    np.save((Path(plan.checkpoints) / pixels_name(plan)), np.zeros((3, 32, 32, 3), np.uint8))
     assert is_final(raised(lambda: read_training_set(plan)))
     assert is_final(raised(refuse))
     assert not is_final(raised(lambda: measure_normalisation(np.zeros((2, 2)), np.arange(9))))  # type: ignore[arg-type]

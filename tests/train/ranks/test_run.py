@@ -14,8 +14,8 @@ from distributed import Client, LocalCluster
 from safetensors.numpy import load_file
 from support.tiny_training import tiny_plan
 
-from skymetal.catalogs.storage import Folder
-from skymetal.train.data import pixels_path
+from skymetal.catalogs.storage import open_folder
+from skymetal.train.data import pixels_name
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.asking import worker_hosts
 from skymetal.train.ranks.run import FoldsFailed, Patience, train_folds
@@ -53,7 +53,7 @@ def epochs(plan: TrainPlan) -> list[tuple[int, int]]:
 
 
 def members(plan: TrainPlan) -> dict[str, bytes]:
-    return {name: (plan.ensemble / name).read_bytes() for name in Folder(plan.ensemble).names("fold*.json")}
+    return {name: (Path(plan.ensemble) / name).read_bytes() for name in open_folder(plan.ensemble).names("fold*.json")}
 
 
 def ranks() -> list[psutil.Process]:
@@ -98,7 +98,7 @@ def test_all_that_is_trained_is_told_as_it_ends_and_a_second_call_has_nothing_to
         told.append((report.fold, report.epoch))
     assert sorted(told) == epochs(plan)
     assert list(members(plan)) == ["fold0.json", "fold1.json"]
-    assert not pixels_path(plan).exists()
+    assert not (Path(plan.checkpoints) / pixels_name(plan)).exists()
     assert list(train_folds(plan, client)) == []
 
 
@@ -144,7 +144,7 @@ def test_two_ranks_train_what_one_does(client: Client, tmp_path: Path) -> None:
     for number in (1, 2):
         plan = replace(tiny_plan(tmp_path / str(number), replace(SETTINGS, ranks_per_fold=number)), recipe=gentle)
         reports = {(r.fold, r.epoch): (r.train_rmse, r.held_out_rmse) for r in train_folds(plan, client)}
-        weights = {path.name[:5]: load_file(path) for path in plan.ensemble.glob("*.safetensors")}
+        weights = {path.name[:5]: load_file(path) for path in Path(plan.ensemble).glob("*.safetensors")}
         trained[number] = reports, weights
     for at, errors in trained[1][0].items():
         assert errors == pytest.approx(trained[2][0][at], rel=TOLERANCE)
@@ -156,7 +156,7 @@ def test_two_ranks_train_what_one_does(client: Client, tmp_path: Path) -> None:
 
 def test_a_fold_that_fails_for_good_is_named_after_the_others_have_ended(client: Client, tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path, SETTINGS)
-    Folder(plan.checkpoints).write("fold1.pt", b"not a checkpoint")
+    open_folder(plan.checkpoints).write("fold1.pt", b"not a checkpoint")
     with pytest.raises(FoldsFailed, match=r"1 of 2 folds failed, the first is fold 1: the checkpoint"):
         list(train_folds(plan, client))
     assert list(members(plan)) == ["fold0.json"]

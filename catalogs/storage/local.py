@@ -1,11 +1,12 @@
-"""The one seam to storage: whole files or none, and a first writer that wins.
+"""Folders on a disk: temporary names, flush, rename and link.
 
-Every file skymetal writes passes through :class:`Folder`. A reader sees a file whole or not at all; of two
-writers of one receipt the first wins; what is written has reached the disk before anybody is told.
+Files are renamed onto their names, so a reader sees one whole or not at all; receipts are linked, which fails where
+one is there.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -18,16 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pyarrow.fs import LocalFileSystem
+
 from skymetal.catalogs.errors import InputError
+from skymetal.catalogs.storage.folder import FileStamp, Folder
 
 TEMPORARY_PREFIX = ".writing-"
-FileStamp = tuple[int, int, int, int]
+BUILDING_PREFIX = ".building-"
+"""How a folder that is being filled is named; nobody looks into it."""
 _counter = itertools.count()
-
-
-def digest(data: bytes) -> str:
-    """Return the SHA-256 of ``data`` in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -36,31 +36,39 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_stamp(path: Path) -> FileStamp:
-    """Return what changes whenever another file takes the name: device, inode, size, time of change."""
-    status = path.stat()
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
 @dataclass(frozen=True)
-class Folder:
-    """A folder on a disk that every worker sees. Names inside it are relative, with forward slashes."""
+class LocalFolder(Folder):
+    """A folder on a disk that every worker sees."""
 
     path: Path
 
-    def __truediv__(self, name: str) -> Folder:
-        return Folder(self.path / name)
+    def __truediv__(self, name: str) -> LocalFolder:
+        return LocalFolder(self.path / name)
 
     def __str__(self) -> str:
         return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.name
+
+    @property
+    def parent(self) -> LocalFolder:
+        """The folder that it is in."""
+        return LocalFolder(self.path.parent)
 
     def exists(self, name: str = "") -> bool:
         """Tell whether a file or folder of that name is there."""
         return (self.path / name).exists()
 
-    def size(self, name: str) -> int:
-        """Return the size of a file in bytes."""
-        return (self.path / name).stat().st_size
+    def find_size(self, name: str) -> int | None:
+        """Return the size of a file in bytes; None where there is no file of that name."""
+        try:
+            status = (self.path / name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def read(self, name: str, *, max_bytes: int | None = None) -> bytes:
         """Return a whole file.
@@ -81,6 +89,35 @@ class Folder:
         """Return the sorted names of the finished files that match a glob pattern."""
         found = (p for p in self.path.glob(pattern) if not p.name.startswith(TEMPORARY_PREFIX))
         return sorted(p.relative_to(self.path).as_posix() for p in found)
+
+    def files(self) -> list[str]:
+        """Return the names of all files below, whatever they are."""
+        return [path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if not path.is_dir()]
+
+    def stamp(self, name: str) -> FileStamp:
+        """Return what changes whenever another file takes the name: device, inode, size, time of change."""
+        status = (self.path / name).stat()
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+    def digest(self, name: str) -> str:
+        """Return the SHA-256 of a file, read piece by piece."""
+        return file_digest(self.path / name)
+
+    def local_copy(self, name: str) -> Path:
+        """Return the file's own path."""
+        path = self.path / name
+        if not path.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return path
+
+    @property
+    def filesystem(self) -> LocalFileSystem:
+        """The Arrow filesystem that reads its files."""
+        return LocalFileSystem()
+
+    def arrow_path(self, name: str) -> str:
+        """Return a file's path in that filesystem."""
+        return str(self.path / name)
 
     def write(self, name: str, data: bytes, *, flush: bool = True) -> None:
         """Write a file whole, replacing any older one in one step; without flush it may be lost with the machine."""
@@ -122,6 +159,11 @@ class Folder:
         flush_folder((self.path / name).parent)
         return True
 
+    def append(self, name: str, data: bytes) -> None:
+        """Add to the end of a small file, making it where there is none; one writer at a time."""
+        with open(self.path / name, "ab") as file:
+            file.write(data)
+
     def mark(self, name: str) -> None:
         """Make an empty file without waiting for the disk: a note that may be lost with the machine."""
         (self.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -145,38 +187,64 @@ class Folder:
             path.unlink(missing_ok=True)
         return len(leftovers)
 
+    @contextmanager
+    def make_folder(self, name: str) -> Iterator[Folder]:
+        """Give a folder to fill, under a name that no reader looks at; it is flushed and renamed whole at the end.
+
+        What was there is away for the moment between two renames.
+        """
+        final = self.path / name
+        building = final.parent / f"{BUILDING_PREFIX}{final.name}"
+        yield LocalFolder(building)
+        flush_tree(building)
+        if final.exists():
+            os.rename(final, f"{building}-damaged")
+        os.rename(building, final)
+        flush_folder(final.parent)
+
+    def sweep_folders(self, name: str) -> None:
+        """Delete the folders that killed makers left half filled, and those that have made way for others."""
+        for leftover in (self.path / name).glob(f"{BUILDING_PREFIX}*"):
+            leftover.unlink() if leftover.is_file() else shutil.rmtree(leftover)
+
+    def can_point(self, name: str) -> bool:
+        """Tell whether nothing is there, or a symbolic link."""
+        place = self.path / name
+        return place.is_symlink() or not place.exists()
+
+    def point(self, name: str, target: str) -> None:
+        """Make ``name`` a symbolic link to ``target``, relative to the folder, replacing an older link in one step."""
+        temporary = self.path / f"{TEMPORARY_PREFIX}{os.getpid()}-{name}"
+        temporary.unlink(missing_ok=True)
+        os.symlink(target, temporary)
+        os.replace(temporary, self.path / name)
+        flush_folder(self.path)
+
+    def resolved(self) -> LocalFolder:
+        """Return the folder itself, all links followed."""
+        return LocalFolder(self.path.resolve())
+
+    def on_this_machine(self, name: str) -> LocalFolder:
+        """Return a folder in this one: the disk is there already."""
+        return self / name
+
+    def free_bytes(self) -> int:
+        """Return how much room is on the disk where the folder is, or is to be."""
+        return shutil.disk_usage(next(path for path in (self.path, *self.path.parents) if path.is_dir())).free
+
+    def check(self) -> None:
+        """Raise InputError where a file is in the place of the folder, or of one that it is in."""
+        for parent in (self.path, *self.path.parents):
+            if parent.exists():
+                if not parent.is_dir():
+                    raise InputError(f"{self.path} cannot be a folder: {parent} is a file; name another folder")
+                break
+
     def _temporary_path(self, name: str) -> Path:
         final = self.path / name
         final.parent.mkdir(parents=True, exist_ok=True)
         unique = f"{socket.gethostname()}-{os.getpid()}-{next(_counter)}"
         return final.parent / f"{TEMPORARY_PREFIX}{unique}-{final.name}"
-
-
-def open_folder(location: str | Path) -> Folder:
-    """Return the folder a user named; it need not exist yet.
-
-    Raises InputError for a URL, which this version cannot write, and for a path through a file.
-    """
-    if "://" in str(location):
-        raise InputError(
-            f"{location} is a URL; this version reads and writes local paths only: give a path on shared disk"
-        )
-    path = Path(location).expanduser().absolute()
-    for parent in (path, *path.parents):
-        if parent.exists():
-            if not parent.is_dir():
-                raise InputError(f"{path} cannot be a folder: {parent} is a file; name another folder")
-            break
-    return Folder(path)
-
-
-def commit_receipt(folder: Folder, name: str, receipt: bytes) -> None:
-    """Record that a piece of work is done: the first receipt wins, an equal second is the same fact.
-
-    Raises RuntimeError when a different receipt is there: two runs disagree, and neither may be believed.
-    """
-    if not folder.put_if_absent(name, receipt) and folder.read(name) != receipt:
-        raise RuntimeError(f"{folder}/{name}: another worker committed a different result for the same work")
 
 
 def _named(error: BaseException, path: Path) -> BaseException:
