@@ -131,8 +131,8 @@ class ServiceSource:
         folder = open_folder(self.downloads)
         if not isinstance(folder, LocalFolder):
             raise InputError(
-                f"[images] folder must be a path on a disk that every worker sees, to keep what {self.service} sends: "
-                f"{folder} is in a bucket"
+                f"[images] folder must be a path on a disk that every worker sees, to keep what {self.service!r} "
+                f"sends: {folder} is in a bucket"
             )
         return folder.path
 

@@ -103,17 +103,15 @@ def test_the_catalogue_is_read_where_it_is(undisturbed: Path) -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_the_command_line_reads_it_too_and_refuses_what_needs_a_disk(tmp_path: Path) -> None:
-    for arguments in (("info", URL), ("verify", f"{URL}/catalogue"), ("export", URL, tmp_path / "all.csv")):
-        result = runs.run("catalog", *arguments)
+def test_the_command_line_reads_it_too_and_refuses_what_needs_a_disk() -> None:
+    for arguments in (("catalog", "verify", f"{URL}/catalogue"), ("store", "info", URL)):
+        result = runs.run(*arguments)
         assert result.returncode == 0, result.stderr
-    assert runs.run("store", "verify", URL).returncode == 0
     for arguments, words in (
         (
             ("catalog", "sql", URL, "SELECT 1"),
             "sql, which runs in a process without network, needs files on this machine",
         ),
-        (("store", "repair", URL), "repair needs files on this machine, and s3://"),
         (("catalog", "info", "s3://no-such/run"), "s3://no-such/run: there is no such bucket"),
     ):
         result = runs.run(*arguments)

@@ -12,7 +12,7 @@ import torch
 from support.tiny_training import QUARANTINED_ROW, UNLABELLED_ROW, tiny_plan
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import LocalFolder, digest, open_folder
+from skymetal.catalogs.storage import digest, open_folder
 from skymetal.engine.pixels import IMAGENET
 from skymetal.train.data import gather_pixels
 from skymetal.train.fit import EpochReport, Watch
@@ -30,7 +30,7 @@ def files(plan: TrainPlan, pattern: str) -> dict[str, bytes]:
 
 
 def test_a_fold_leaves_weights_predictions_and_a_receipt_and_no_checkpoint(trained: TrainPlan) -> None:
-    folder = LocalFolder(trained.ensemble)
+    folder = open_folder(trained.ensemble)
     receipt = find_receipt(folder, 0, plan_digest=trained.digest)
     assert receipt is not None
     assert [digest(folder.read(file.name)) == file.sha256 for file in receipt.files] == [True] * 3
@@ -39,11 +39,11 @@ def test_a_fold_leaves_weights_predictions_and_a_receipt_and_no_checkpoint(train
     assert 8.5 < receipt.label_mean[0] < 9.3
     assert 0.05 < receipt.label_std[0] < 0.5
     assert receipt.normalisation != IMAGENET
-    assert LocalFolder(trained.checkpoints).names("fold*") == []
+    assert open_folder(trained.checkpoints).names("fold*") == []
 
 
 def test_each_galaxy_is_held_out_once(trained: TrainPlan) -> None:
-    tables = [pq.read_table(trained.ensemble / name) for name in files(trained, "*.parquet")]
+    tables = [pq.read_table(Path(trained.ensemble) / name) for name in files(trained, "*.parquet")]
     object_id = np.concatenate([table["object_id"].to_numpy() for table in tables])
     wanted = 1000 + 7 * np.setdiff1d(np.arange(32), [QUARANTINED_ROW, UNLABELLED_ROW])
     assert sorted(object_id) == wanted.tolist()

@@ -19,6 +19,7 @@ from support.made_catalogue import make_table, publish_table
 
 from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.contents import is_whole
+from skymetal.catalogs.storage import LocalFolder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 OLD_ROWS, NEW_ROWS = 150, 60
@@ -109,7 +110,7 @@ def test_of_two_publishers_that_race_each_wins_or_is_refused_and_the_catalogue_i
             num_refused += codes.count(3)
             winners = [versions[rows] for code, rows in zip(codes, (OLD_ROWS, NEW_ROWS), strict=True) if code == 0]
             assert contents(run_dir / "catalogue") in winners
-            assert all(is_whole(path) for path in (run_dir / "versions").iterdir())
+            assert all(is_whole(LocalFolder(path)) for path in (run_dir / "versions").iterdir())
     assert num_refused > 10, "they hardly met"
 
 
