@@ -12,6 +12,7 @@ from support import dask_processes, runs
 from support.slurm_machine import slurm, slurm_machine, why_not
 
 from skymetal.catalogs.storage import Folder
+from skymetal.deploy.jobs.cancel import cancel
 from skymetal.deploy.jobs.state import DONE, RUNNING, STOPPED, WAITING
 from skymetal.deploy.jobs.submission import latest_submission
 from skymetal.deploy.jobs.watch import observe
@@ -101,7 +102,7 @@ def test_slurm_tells_a_job_that_its_time_is_nearly_up_and_it_waits_in_the_queue_
 
 
 def test_a_job_is_cancelled_while_it_waits_and_while_it_works(machine: dict[str, str], tmp_path: Path) -> None:
-    job = runs.write_job(tmp_path, JOB)
+    job = runs.write_job(tmp_path, LONG_JOB)
     run_dir = Folder(tmp_path / "run")
     number = submit(machine, job, "--set", 'submit.options=["--hold"]')
     cancelled = subprocess.run(
@@ -112,7 +113,7 @@ def test_a_job_is_cancelled_while_it_waits_and_while_it_works(machine: dict[str,
     assert "CANCELLED" in state_of(machine, number)
     number = submit(machine, job)
     wait_until(lambda: bool(list((tmp_path / "run" / "store.zarr").glob("receipts/*"))))
-    subprocess.run(runs.command("jobs", "cancel", job), env=machine, check=True, timeout=60)
+    assert f"{run_dir} is told to stop" in cancel(run_dir)
     wait_until(lambda: observe([run_dir])[0].state == STOPPED)
     wait_until(lambda: not slurm(machine, "squeue", "--noheader"))
     assert "Restarts=0" in state_of(machine, number)
