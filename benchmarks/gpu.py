@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.config import read_job
 from skymetal.deploy.run import Run, open_run
 from skymetal.deploy.scoring import make_score_plan
@@ -140,7 +140,7 @@ def train(folder: Path, arguments: argparse.Namespace, *, num_folds: int) -> Pat
 def plan_pass(run: Run, ensemble: Path, runtime: str, views: int, parts: Path) -> ScorePlan:
     settings = dataclasses.replace(run.job.score, ensemble=str(ensemble), runtime=runtime, views=views)
     job = dataclasses.replace(run.job, score=settings)
-    return dataclasses.replace(make_score_plan(dataclasses.replace(run, job=job)), parts=Folder(parts))
+    return dataclasses.replace(make_score_plan(dataclasses.replace(run, job=job)), parts=LocalFolder(parts))
 
 
 def forward_only(plan: ScorePlan) -> float:

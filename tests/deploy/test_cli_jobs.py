@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support import dask_processes, runs
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.cli import main
 from skymetal.deploy.jobs.state import DONE, FAILED, JobState, Progress, write_state
 from skymetal.deploy.jobs.submission import latest_submission
@@ -65,7 +65,7 @@ def test_without_slurm_one_is_told_where_to_submit(tmp_path: Path, monkeypatch: 
         result = call("submit", runs.write_job(tmp_path), "--runner", runner)
         assert result.exit_code == 2
         assert f"there is no {program} on this machine" in result.output
-    assert latest_submission(Folder(tmp_path / "run")) is None
+    assert latest_submission(LocalFolder(tmp_path / "run")) is None
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl here")
@@ -90,8 +90,8 @@ volume_claim = "skymetal:{tmp_path}"
 
 def test_the_list_shows_good_and_bad_directories(tmp_path: Path) -> None:
     progress = Progress(done=1, total=2, unit="galaxies", rate=0.5, eta_seconds=2.0)
-    write_state(Folder(tmp_path / "a"), JobState(state=DONE, steps=("ingest",), step="ingest", progress=progress))
-    write_state(Folder(tmp_path / "b"), JobState(state=FAILED, step="score", reason="no\x1b[2J space"))
+    write_state(LocalFolder(tmp_path / "a"), JobState(state=DONE, steps=("ingest",), step="ingest", progress=progress))
+    write_state(LocalFolder(tmp_path / "b"), JobState(state=FAILED, step="score", reason="no\x1b[2J space"))
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "state.json").write_text("{")
     (tmp_path / "d").mkdir()
@@ -108,7 +108,7 @@ def test_the_list_shows_good_and_bad_directories(tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_job_is_an_exit_code(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
+    folder = LocalFolder(tmp_path)
     write_state(folder, JobState(state=DONE, result="/data/catalogue"))
     assert call("jobs", "wait", tmp_path).exit_code == 0
     assert "result  /data/catalogue" in call("jobs", "status", tmp_path).output
@@ -127,7 +127,7 @@ def test_a_place_without_a_job_is_one_line_and_exit_code_2(verb: str, tmp_path: 
 
 
 def test_what_was_never_submitted_cannot_be_resumed(tmp_path: Path) -> None:
-    write_state(Folder(tmp_path), JobState(state=FAILED))
+    write_state(LocalFolder(tmp_path), JobState(state=FAILED))
     result = call("jobs", "resume", tmp_path)
     assert result.exit_code == 2
     assert "was never submitted" in result.output

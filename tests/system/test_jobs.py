@@ -15,7 +15,7 @@ import psutil
 import pytest
 from support import dask_processes, runs
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.jobs.cancel import cancel
 from skymetal.deploy.jobs.state import DONE
 from skymetal.deploy.jobs.watch import LOST, View, observe
@@ -48,7 +48,7 @@ def num_shards(run_dir: Path) -> int:
 
 
 def view(run_dir: Path) -> View:
-    return observe([Folder(run_dir)])[0]
+    return observe([LocalFolder(run_dir)])[0]
 
 
 def jobs(verb: str, job: Path, *options: str) -> str:
@@ -74,7 +74,9 @@ def test_a_job_outlives_its_shell_is_watched_cancelled_and_resumed(plain: Path, 
         os.killpg(process.pid, signal.SIGHUP)  # the terminal is closed
     wait_until(lambda: num_shards(run_dir) >= 2)
     everybody = family(run_dir)
-    assert cancel(Folder(run_dir)) == f"{run_dir} is told to stop: process {everybody[0].pid} does so within seconds"
+    assert (
+        cancel(LocalFolder(run_dir)) == f"{run_dir} is told to stop: process {everybody[0].pid} does so within seconds"
+    )
     assert runs.run("jobs", "wait", job, "--timeout", "60").returncode == 1
     assert "state   stopped\nreason  cancelled" in jobs("status", job)
     _, alive = psutil.wait_procs(everybody, timeout=20)
@@ -95,7 +97,7 @@ def test_a_driver_killed_leaves_a_lost_job_that_goes_on_when_resumed(plain: Path
     driver.kill()
     wait_until(lambda: view(run_dir).state == LOST)
     psutil.wait_procs(others, timeout=20)
-    assert "is gone without a word, so there is nothing to stop" in cancel(Folder(run_dir))
+    assert "is gone without a word, so there is nothing to stop" in cancel(LocalFolder(run_dir))
     jobs("resume", job)
     assert jobs("wait", job, "--timeout", "120") == "done\n"
     assert runs.contents(run_dir / "store.zarr") == runs.contents(plain / "store.zarr")
@@ -168,7 +170,7 @@ def test_a_job_on_a_guarded_cluster_needs_nobody_who_waits_for_it(undisturbed: P
         assert sent.returncode == 0, sent.stderr
         wait_until(lambda: num_shards(run_dir) >= 2)
         driver = family(run_dir)[0]
-        cancel(Folder(run_dir))
+        cancel(LocalFolder(run_dir))
         assert runs.run("jobs", "wait", job, "--timeout", "60").returncode == 1
         assert "state   stopped\nreason  cancelled\nsent    to dask from" in jobs("status", job)
         psutil.wait_procs([driver], timeout=20)

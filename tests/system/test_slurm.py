@@ -11,7 +11,7 @@ import pytest
 from support import dask_processes, runs
 from support.slurm_machine import slurm, slurm_machine, why_not
 
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.jobs.cancel import cancel
 from skymetal.deploy.jobs.state import DONE, RUNNING, STOPPED, WAITING
 from skymetal.deploy.jobs.submission import latest_submission
@@ -51,7 +51,7 @@ def submit(machine: dict[str, str], job: Path, *arguments: str) -> str:
     command = runs.command("submit", job, "select", "ingest", "--runner", "slurm", *arguments)
     result = subprocess.run(command, env=machine, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
-    submission = latest_submission(Folder(job.parent / "run"))
+    submission = latest_submission(LocalFolder(job.parent / "run"))
     assert submission is not None
     return submission.sent_id
 
@@ -66,7 +66,7 @@ def test_a_job_put_back_by_itself_and_then_by_slurm_ends_with_the_same_bytes(
     place = tmp_path / "100%j $HOME"
     tls_dir = dask_processes.write_certificates(tmp_path / "tls")
     job = runs.write_job(place, JOB + f'tls_dir = "{tls_dir}"\n')
-    run_dir, receipts = Folder(place / "run"), place / "run" / "store.zarr" / "receipts"
+    run_dir, receipts = LocalFolder(place / "run"), place / "run" / "store.zarr" / "receipts"
     number = submit(machine, job)
 
     def num_done() -> int:
@@ -90,7 +90,7 @@ def test_slurm_tells_a_job_that_its_time_is_nearly_up_and_it_waits_in_the_queue_
     machine: dict[str, str], tmp_path: Path
 ) -> None:
     job = runs.write_job(tmp_path, LONG_JOB)
-    run_dir = Folder(tmp_path / "run")
+    run_dir = LocalFolder(tmp_path / "run")
     number = submit(
         machine, job, "--set", "submit.time_h=0.0167"
     )  # a minute: less than the warning, so it is due at once
@@ -103,7 +103,7 @@ def test_slurm_tells_a_job_that_its_time_is_nearly_up_and_it_waits_in_the_queue_
 
 def test_a_job_is_cancelled_while_it_waits_and_while_it_works(machine: dict[str, str], tmp_path: Path) -> None:
     job = runs.write_job(tmp_path, LONG_JOB)
-    run_dir = Folder(tmp_path / "run")
+    run_dir = LocalFolder(tmp_path / "run")
     number = submit(machine, job, "--set", 'submit.options=["--hold"]')
     cancelled = subprocess.run(
         runs.command("jobs", "cancel", job), env=machine, capture_output=True, text=True, timeout=60

@@ -18,7 +18,7 @@ import yaml
 from support import dask_processes, runs
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.jobs import kubernetes
 from skymetal.deploy.jobs.state import CANCEL, DONE, read_state
@@ -156,7 +156,7 @@ def test_the_command_of_the_driver_runs_as_it_stands_in_the_manifest(
         )
         assert result.returncode == 0, result.stderr
         assert "ingest: 192 targets = 192 stored" in result.stdout
-        state = read_state(Folder(tmp_path / "run"))
+        state = read_state(LocalFolder(tmp_path / "run"))
         assert state is not None
         assert (state.state, state.runner) == (DONE, "kubernetes")
         # One that cannot succeed is not to be started again either.

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.jobs import lease as leases
 from skymetal.deploy.jobs.sightings import lease_name, this_process
 from skymetal.deploy.jobs.state import CANCEL, DONE, FAILED, RUNNING, STATE, STOPPED, WAITING, JobState, write_state
@@ -111,9 +111,9 @@ def test_damaged_files_are_a_state_of_their_own(folder: Folder) -> None:
 
 def test_jobs_are_found_below_a_folder_and_odd_things_passed_over(tmp_path: Path) -> None:
     for name in ("a/run", "b", "a/deep/er/run"):
-        write(Folder(tmp_path / name), DONE)
+        write(LocalFolder(tmp_path / name), DONE)
     (tmp_path / "b" / "inside").mkdir()
-    write(Folder(tmp_path / "b" / "inside"), DONE)  # a job in a run directory is none of the list's
+    write(LocalFolder(tmp_path / "b" / "inside"), DONE)  # a job in a run directory is none of the list's
     os.symlink(tmp_path, tmp_path / "a" / "loop")
     (tmp_path / "c\x1b[2J").mkdir()
     (tmp_path / "file").write_text("")
@@ -130,7 +130,7 @@ def test_a_place_without_a_job_is_refused_with_what_to_do(tmp_path: Path) -> Non
         find_job(tmp_path / "none")
     with pytest.raises(InputError, match=r"no job has run in .*; `skymetal submit JOB`"):
         find_job(tmp_path)
-    write(Folder(tmp_path), DONE)
+    write(LocalFolder(tmp_path), DONE)
     assert find_job(tmp_path).path == tmp_path
 
 
