@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import LocalFolder
+from skymetal.catalogs.storage import Folder, LocalFolder
 from skymetal.deploy.jobs import lease as leases
 from skymetal.deploy.jobs.sightings import lease_name, this_process
 from skymetal.deploy.jobs.state import CANCEL, DONE, FAILED, RUNNING, STATE, STOPPED, WAITING, JobState, write_state
