@@ -10,7 +10,7 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-from skymetal.catalogs.errors import first_line
+from skymetal.catalogs.errors import StorageFailed, first_line
 from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.deploy.clusters.devices import Device, find_device
 
@@ -84,14 +84,18 @@ def _look(folder: Folder, word: str) -> str:
         found = folder.read(WORD, max_bytes=4096).decode(errors="replace")
     except FileNotFoundError:
         return "what the client wrote there is not there: it is not on a disk that both see"
-    except OSError as error:
-        return f"it cannot be read: {error.strerror or first_line(error)}"
+    except (OSError, StorageFailed) as error:
+        return f"it cannot be read: {_say(error)}"
     return "" if found == word else "something else is there than the client wrote"
 
 
 def _write(folder: Folder, name: str, word: str) -> str:
     try:
         folder.write(name, word.encode())
-    except OSError as error:
-        return error.strerror or first_line(error)
+    except (OSError, StorageFailed) as error:
+        return _say(error)
     return ""
+
+
+def _say(error: OSError | StorageFailed) -> str:
+    return getattr(error, "strerror", None) or first_line(error)

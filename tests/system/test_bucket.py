@@ -45,7 +45,7 @@ def finished(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
             return len(folder.names("parts/receipts/*.json")) >= 3
 
         assert runs.kill_when(is_scoring, "run", root / "first" / "job.toml")
-        assert folder.exists(".lease.json")
+        assert folder.names("lease/*.json")
         assert not folder.exists("parts/manifest.json")
         be_on_machine(root / "second", patch)
         result = runs.run("run", root / "second" / "job.toml")

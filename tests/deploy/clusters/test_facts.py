@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.clusters import facts
 from skymetal.deploy.clusters.facts import WORD, gather_facts, try_out
 
@@ -31,7 +32,7 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     (tmp_path / WORD).write_text("abc")
-    monkeypatch.setattr(facts.Folder, "write", fail)
+    monkeypatch.setattr(LocalFolder, "write", fail)
     assert gather_facts(str(tmp_path), "abc", try_device=False).unwritten == "No space left on device"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import Folder, LocalFolder, ObjectFolder
 from skymetal.deploy.jobs import lease as leases
 from skymetal.deploy.jobs import sightings
 from skymetal.deploy.jobs.lease import Lease, LeaseLost
@@ -137,15 +137,15 @@ def test_a_holder_that_slept_and_was_not_taken_over_goes_on(folder: Folder, monk
 def test_a_lease_made_late_below_a_higher_one_does_not_count(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between its look and its put, others took the lease and gave it back, and swept the epoch that it wants."""
     write_lease(folder, ELSEWHERE, epoch=1, is_released=True)
-    put = Folder.put_if_absent
+    put = LocalFolder.put_if_absent
 
     def overtaken(self: Folder, name: str, data: bytes) -> bool:
-        monkeypatch.setattr(Folder, "put_if_absent", put)
+        monkeypatch.setattr(LocalFolder, "put_if_absent", put)
         write_lease(self, ELSEWHERE, epoch=3, is_released=True)
         self.remove(lease_name(1))
         return put(self, name, data)
 
-    monkeypatch.setattr(Folder, "put_if_absent", overtaken)
+    monkeypatch.setattr(LocalFolder, "put_if_absent", overtaken)
     assert take_lease(folder).epoch == 4
     assert folder.names("lease/*") == [lease_name(4)]
 
@@ -158,3 +158,18 @@ def test_several_silent_holders_are_watched_at_the_same_time(folder: Folder) -> 
     verdicts = find_alive([*places, folder / "none"])
     assert time.monotonic() - start < 1.5
     assert [(each.is_alive, each.epoch) for each in verdicts] == [(False, 1)] * 5 + [(False, 0)]
+
+
+@pytest.mark.slow
+def test_in_a_bucket_one_driver_holds_the_lease_and_one_that_was_taken_over_finds_out(objects: ObjectFolder) -> None:
+    first = take_lease(objects)
+    with pytest.raises(InputError, match=rf"another skymetal \(process {first.holder.pid}\) is at work in s3://"):
+        take_lease(objects)
+    first.release()
+    write_lease(objects, ELSEWHERE, epoch=2)
+    second = take_lease(objects)  # nobody renews it
+    assert second.epoch == 3
+    assert objects.names("lease/*") == [lease_name(3)]
+    write_lease(objects, ELSEWHERE, epoch=4)
+    with pytest.raises(LeaseLost, match=r"process \d+ on node7\) has taken s3://"):
+        second.renew()
