@@ -75,7 +75,7 @@ def test_every_byte_is_that_of_a_local_run(undisturbed: Path) -> None:
         assert found == runs.contents(undisturbed / name), name
     for name in ("targets.parquet", "quarantine.csv", "evaluation.json"):
         assert there.read(name) == (undisturbed / name).read_bytes(), name
-    beside = {"evaluation.csv", "events.jsonl", "job.toml", "report.html", "score.json"}
+    beside = {"evaluation.csv", "events.jsonl", "job.toml", "report.html", "score.json", "state.json"}
     assert set(there.names("*.*")) == {"evaluation.json", "quarantine.csv", "targets.parquet", *beside}
     assert there.names("logs/*.log")
 
