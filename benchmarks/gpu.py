@@ -36,7 +36,7 @@ from skymetal.engine.blocks import map_over_blocks
 from skymetal.engine.score import score_block
 from skymetal.engine.score_plan import ScorePlan
 from skymetal.train.assemble import write_ensemble
-from skymetal.train.data import gather_pixels, pixels_path
+from skymetal.train.data import gather_pixels, pixels_name
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.fold import fit_fold
 from skymetal.train.plan import make_plan
@@ -132,9 +132,9 @@ def train(folder: Path, arguments: argparse.Namespace, *, num_folds: int) -> Pat
     gather_pixels(plan)
     for fold in range(num_folds):
         fit_fold(plan, fold)
-    pixels_path(plan).unlink()
+    LocalFolder(run_dir / f"checkpoints{num_folds}").remove(pixels_name(plan))
     write_ensemble(plan)
-    return plan.ensemble
+    return run_dir / f"ensemble{num_folds}"
 
 
 def plan_pass(run: Run, ensemble: Path, runtime: str, views: int, parts: Path) -> ScorePlan:
