@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from skymetal.catalogs import hats
@@ -28,9 +29,14 @@ class MarginTable:
 
     def add(self, rows: pa.Table) -> None:
         """Take the next rows of the pass."""
-        for pixel, row_M in self._finder.find(rows["_healpix_29"].to_numpy()):
-            self._held.setdefault(pixel, []).append(rows.take(row_M))
-            self._num_held += len(row_M)
+        found = list(self._finder.find(rows["_healpix_29"].to_numpy()))
+        if not found:
+            return
+        taken, first = rows.take(np.concatenate([row_M for _, row_M in found])), 0
+        for pixel, row_M in found:
+            self._held.setdefault(pixel, []).append(taken.slice(first, len(row_M)))
+            first += len(row_M)
+        self._num_held += first
         while self._num_held * self.writer.row_bytes > BYTES_HELD:
             self._write(max(self._held, key=lambda each: sum(table.num_rows for table in self._held[each])))
 
