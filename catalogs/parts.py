@@ -30,7 +30,7 @@ PARTS_FORMAT = 3
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
 """How tables are written. Without dictionaries float columns are both faster and smaller (measured)."""
 PART_OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-"""A part is written once and read once, whole, under a digest; floats hardly shrink, and the rest costs time (measured)."""
+"""A part is written once and read once, whole, under a digest: floats hardly shrink, the rest costs time (measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
