@@ -51,16 +51,22 @@ def options(tls_dir: Path | None) -> list[str]:
 
 @dataclass(kw_only=True)
 class Processes:
-    """A scheduler and its workers; each may be killed, and started again."""
+    """A scheduler and its workers; each may be killed, and started again.
+
+    host is the scheduler's address, inside the command that starts it where that one is; config is Dask's, for all.
+    """
 
     folder: Path
     tls_dir: Path | None
+    host: str = "127.0.0.1"
+    inside: Sequence[str] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def address(self) -> str:
-        return f"{'tls' if self.tls_dir else 'tcp'}://127.0.0.1:{self.port}"
+        return f"{'tls' if self.tls_dir else 'tcp'}://{self.host}:{self.port}"
 
     @property
     def scheduler_file(self) -> Path:
@@ -68,8 +74,9 @@ class Processes:
 
     def start_scheduler(self) -> subprocess.Popen[bytes]:
         self.scheduler_file.unlink(missing_ok=True)
-        where = ["--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", "127.0.0.1:0"]
-        process = self._start("scheduler", *where, "--scheduler-file", str(self.scheduler_file), *options(self.tls_dir))
+        where = ["--host", self.host, "--port", str(self.port), "--dashboard-address", "127.0.0.1:0"]
+        where += ["--scheduler-file", str(self.scheduler_file)]
+        process = self._start("scheduler", *where, *options(self.tls_dir), wrapped=self.inside)
         deadline = time.monotonic() + 60
         found = None
         while not found:
@@ -77,7 +84,7 @@ class Processes:
             assert process.poll() is None, self.log()
             time.sleep(0.05)
             if self.scheduler_file.exists():  # written in place: it may not be whole
-                found = re.search(r'"address": "\w+://127\.0\.0\.1:(\d+)"', self.scheduler_file.read_text())
+                found = re.search(r'"address": "\w+://[\d.]+:(\d+)"', self.scheduler_file.read_text())
         self.port = int(found[1])
         return process
 
@@ -89,8 +96,9 @@ class Processes:
         wrapped: Sequence[str] = (),
         nanny: bool = False,
         resources: str = "",
+        host: str = "127.0.0.1",
     ) -> subprocess.Popen[bytes]:
-        more = ["--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1", "--memory-limit", "0", "--nthreads", "1"]
+        more = ["--dashboard-address", "127.0.0.1:0", "--host", host, "--memory-limit", "0", "--nthreads", "1"]
         more += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / "scratch")]
         more += ["--resources", resources] if resources else []
         return self._start(
@@ -113,7 +121,7 @@ class Processes:
                 [*wrapped, sys.executable, "-m", "distributed.cli.dask_" + role, *arguments],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **ENVIRONMENT, **(env or {})},
+                env={**os.environ, **ENVIRONMENT, **self.config, **(env or {})},
                 cwd=self.folder,
                 start_new_session=True,
             )
