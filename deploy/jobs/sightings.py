@@ -103,12 +103,18 @@ def is_running(pid: int, started: float) -> bool:
 
 def look(folder: Folder) -> Sighting | None:
     """Return what the newest lease says, or None where there never was one."""
-    while names := folder.names(f"{LEASES}/*.json"):
-        epoch = epoch_of(names[-1])
+    gone = ""
+    # Other names are nobody's lease: a copy that somebody, or a tool that synchronises, has left there.
+    while names := [name for name in folder.names(f"{LEASES}/*.json") if epoch_of(name)]:
+        name = max(names, key=epoch_of)
+        epoch = epoch_of(name)
         try:
-            text = folder.read(names[-1], max_bytes=_MAX_BYTES)
-        except FileNotFoundError:
-            continue  # a newer one has come
+            text = folder.read(name, max_bytes=_MAX_BYTES)
+        except FileNotFoundError as error:
+            if name != gone:
+                gone = name
+                continue  # a newer one has come
+            return Sighting(epoch=epoch, text=str(error).encode(), holder=None, is_released=False)  # a link to nothing
         except OSError as error:
             return Sighting(epoch=epoch, text=str(error).encode(), holder=None, is_released=False)
         try:
