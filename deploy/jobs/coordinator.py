@@ -10,12 +10,11 @@ import logging
 import subprocess
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from distributed import Client, fire_and_forget, secede
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder
+from skymetal.catalogs.storage import Folder, open_folder
 from skymetal.deploy.jobs.local import driver_command
 from skymetal.deploy.jobs.submission import DRIVER_LOG
 
@@ -55,8 +54,8 @@ def coordinate(run_dir: str, drive: Sequence[str]) -> int:
 
 
 def _run_driver(run_dir: str, drive: Sequence[str]) -> int:
-    log = Path(run_dir) / DRIVER_LOG
-    log.parent.mkdir(exist_ok=True)
+    log = open_folder(run_dir).on_this_machine("").path / DRIVER_LOG
+    log.parent.mkdir(parents=True, exist_ok=True)
     with (
         open(log, "ab") as file,
         subprocess.Popen(
