@@ -35,7 +35,7 @@ def preview(job: Job, steps: Sequence[str], runner: str, *, job_file: Path) -> s
     words = [*steps, "--runner", runner]
     drive = [str(job_file.absolute()), *words]
     if runner == "slurm":
-        return slurm.batch_script(job, run_dir=Path(job.job.run_dir), drive=drive)
+        return slurm.batch_script(job, run_dir=_shared_disk(open_folder(job.job.run_dir)), drive=drive)
     if runner == "kubernetes":
         return kubernetes.manifest(job, words, name=kubernetes.job_name(job, 0))
     command = shlex.join(driver_command(drive))
