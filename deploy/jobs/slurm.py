@@ -147,7 +147,10 @@ def has_forgotten(job_number: str) -> bool:
     """Tell whether Slurm, where it can be asked from here, says that it has no such job any more."""
     if shutil.which("squeue") is None:
         return False
-    result = _run("squeue", "--noheader", "--jobs", job_number)
+    try:
+        result = _run("squeue", "--noheader", "--jobs", job_number)
+    except (OSError, subprocess.TimeoutExpired):  # a busy controller says nothing of the job
+        return False
     return "Invalid job id" in result.stderr or (result.returncode == 0 and not result.stdout.strip())
 
 
