@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, get_type_hints
 
 from skymetal.catalogs.storage import Folder
 
@@ -56,6 +57,20 @@ class JobState:
             raise ValueError(f"state must be one of {', '.join(_WRITTEN)}, got {self.state!r}")
 
 
+def refuse_other_types(value: Any) -> None:
+    """Raise ValueError where a field of a dataclass that was read from a file is not what it is declared to be."""
+    for name, hint in get_type_hints(type(value)).items():
+        given = getattr(value, name)
+        if hint == tuple[str, ...]:
+            is_right = isinstance(given, tuple) and all(isinstance(item, str) for item in given)
+        elif hint is float or hint == float | None:  # an integer may stand for a float; a time must be one
+            is_right = (given is None and hint is not float) or (isinstance(given, int | float) and abs(given) < 1e11)
+        else:
+            is_right = isinstance(given, hint)
+        if not is_right:
+            raise ValueError(f"{name} is {given!r}")
+
+
 def write_state(folder: Folder, state: JobState) -> None:
     """Replace the state file, with the time."""
     content = asdict(replace(state, heartbeat=round(time.time(), 1)))
@@ -69,9 +84,12 @@ def read_state(folder: Folder) -> JobState | None:
         known = {field.name for field in fields(JobState)}
         values = {key: value for key, value in content.items() if key in known}
         progress = values.pop("progress", None)
-        return JobState(
+        state = JobState(
             **values | {"steps": tuple(values["steps"]), "progress": Progress(**progress) if progress else None}
         )
+        for read in (state, *([state.progress] if state.progress else [])):
+            refuse_other_types(read)
+        return state
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, TypeError, AttributeError, KeyError, ValueError, RecursionError) as error:

@@ -14,6 +14,7 @@ from skymetal.catalogs.errors import InputError, printable
 from skymetal.catalogs.storage import Folder
 from skymetal.deploy.jobs.secrets import mask
 from skymetal.deploy.jobs.sightings import this_machine
+from skymetal.deploy.jobs.state import refuse_other_types
 
 SUBMISSIONS = "submissions"
 DRIVER_LOG = "logs/driver.log"
@@ -80,6 +81,9 @@ def latest_submission(folder: Folder) -> Submission | None:
         known = {field.name for field in fields(Submission)}
         values = {key: value for key, value in content.items() if key in known}
         submission = Submission(**values | {"steps": tuple(values["steps"])})
+        refuse_other_types(submission)
+        if submission.started and not submission.sent_id.isdecimal():
+            raise ValueError(f"sent_id is {submission.sent_id!r}, and no process")
         refusal = _refusal(submission.number)
         if not folder.exists(refusal):
             return submission

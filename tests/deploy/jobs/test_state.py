@@ -28,7 +28,13 @@ def test_what_a_later_version_adds_is_passed_over(folder: Folder) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"null", b"[1]", b"{}", b'{"state": "odd", "steps": []}', b'{"state": "done", "steps": 3}', b"\xff"],
+    [b"", b"null", b"[1]", b"{}", b'{"state": "odd", "steps": []}', b'{"state": "done", "steps": 3}', b"\xff"]
+    + [
+        b'{"state": "done", "steps": [1]}',
+        b'{"state": "done", "steps": [], "heartbeat": 1e300}',
+        b'{"state": "done", "steps": [], "epoch": "x"}',
+        b'{"state": "done", "steps": [], "progress": {"done": 1, "total": 2, "unit": "a", "eta_seconds": Infinity}}',
+    ],
 )
 def test_a_damaged_state_is_named(folder: Folder, content: bytes) -> None:
     folder.write(STATE, content)
