@@ -170,6 +170,7 @@ def _find_log(folder: Folder) -> tuple[Folder, str] | None:
     """Return where the driver's log is: beside its run directory; of one in a bucket first on this machine."""
     here = folder.on_this_machine("")
     found: list[tuple[Folder, str]] = [(here, name) for name in (DRIVER_LOG, LOG) if here.exists(name)]
+    found = [(place, name) for place, name in found if place.find_size(name) is not None]  # a pipe would never end
     found += [(folder, name) for name in folder.names("logs/*.log") if folder != here]
     return found[0] if found else None
 

@@ -174,3 +174,10 @@ def test_a_job_without_a_log_yet_says_so(folder: Folder) -> None:
     write(folder, DONE)
     with pytest.raises(InputError, match="there is no log"):
         list(follow_log(folder, is_followed=False))
+
+
+def test_a_pipe_in_the_place_of_the_log_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    os.mkfifo(tmp_path / DRIVER_LOG)
+    with pytest.raises(InputError, match="there is no log"):
+        list(follow_log(LocalFolder(tmp_path), is_followed=False))
