@@ -90,6 +90,19 @@ def test_a_lease_that_cannot_be_read_is_watched_like_any_other(folder: Folder) -
     assert take_lease(folder).epoch == 5
 
 
+def test_what_is_no_lease_among_the_leases_is_passed_over(folder: Folder) -> None:
+    write_lease(folder, dataclasses.replace(this_process(), started=this_process().started - 60))
+    before = look(folder)
+    folder.write("lease/copy of 000000003.json", b"{}")
+    assert look(folder) == before
+
+
+def test_a_dangling_link_among_the_leases_is_watched_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "lease").mkdir()
+    (tmp_path / "lease" / "000000009.json").symlink_to("nowhere")
+    assert take_lease(LocalFolder(tmp_path)).epoch == 10
+
+
 def test_of_many_who_take_a_stale_lease_over_at_once_one_wins(folder: Folder) -> None:
     write_lease(folder, ELSEWHERE)
     start, results = threading.Barrier(8), []
