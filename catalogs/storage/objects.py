@@ -44,7 +44,7 @@ class ObjectFolder(Folder):
     @classmethod
     def of_url(cls, url: str) -> ObjectFolder:
         """Return the folder of a URL ``s3://bucket/path``; raise InputError for another kind."""
-        shown = re.sub(r"//[^/]*@", "//…@", url)
+        shown = re.sub(r"//.*@", "//…@", url)  # a secret key may have slashes
         parts = urlsplit(url)
         if parts.scheme != "s3":
             raise InputError(f"{shown}: only s3:// URLs and local paths can be folders; give one of these")
