@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.storage import Folder, LocalFolder, open_folder
+from skymetal.catalogs.storage import Folder, LocalFolder, is_url, open_folder
 from skymetal.deploy.config import read_job
 from skymetal.deploy.jobs import slurm
 from skymetal.deploy.jobs.sightings import LEASES, Verdict, find_alive, is_running, look, this_machine
@@ -53,6 +53,8 @@ def find_job(place: Path) -> Folder:
 
 def find_jobs(below: Path) -> list[Folder]:
     """Return the run directories below a folder, not following links. Raises InputError where it is none."""
+    if is_url(below):
+        raise InputError("`jobs list` looks through folders on a disk; name a run in a bucket to `jobs status`")
     if not below.is_dir():
         raise InputError(f"{below} is not a folder; name one with run directories below it")
     return [LocalFolder(path) for path in _walk(below.absolute(), MAX_DEPTH)]
