@@ -9,12 +9,13 @@ from typing import Any
 
 from skymetal.catalogs.errors import InputError
 
-_CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:\"']*:[^\s/@\"']*@")
+# Amazon's secret keys have slashes in them; elsewhere what follows a slash is a path.
+_CREDENTIALS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@:\"']*:[^\s/@\"']*@|(\bs3://)[^\s/@:\"']*:[^\s@\"']*@")
 
 
 def mask(text: str) -> str:
     """Return a text with the user:password@ of every URL in it made unreadable."""
-    return _CREDENTIALS.sub(r"\1***@", text)
+    return _CREDENTIALS.sub(r"\1\2***@", text)
 
 
 def refuse_credentials(where: str, values: Mapping[str, Any]) -> None:
