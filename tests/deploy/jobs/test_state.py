@@ -28,8 +28,14 @@ def test_what_a_later_version_adds_is_passed_over(folder: Folder) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"null", b"[1]", b"{}", b'{"state": "odd", "steps": []}', b'{"state": "done", "steps": 3}', b"\xff"]
-    + [
+    [
+        b"",
+        b"null",
+        b"[1]",
+        b"{}",
+        b'{"state": "odd", "steps": []}',
+        b'{"state": "done", "steps": 3}',
+        b"\xff",
         b'{"state": "done", "steps": [1]}',
         b'{"state": "done", "steps": [], "heartbeat": 1e300}',
         b'{"state": "done", "steps": [], "epoch": "x"}',
