@@ -106,7 +106,8 @@ def _lines(view: View) -> dict[str, str]:
     lines = {"state": view.state, "reason": view.reason}
     if view.submission is not None:
         sent = view.submission
-        lines["sent"] = f"to {sent.runner} from {sent.host}, {_moment(sent.time)}" + f" as {sent.sent_id}".rstrip(" as")
+        name = f" as {sent.sent_id}" if sent.sent_id else ""
+        lines["sent"] = f"to {sent.runner} from {sent.host}, {_moment(sent.time)}{name}"
     if view.written is not None:
         written = view.written
         lines |= {

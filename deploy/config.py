@@ -19,7 +19,7 @@ import tomli_w
 from skymetal.catalogs.errors import InputError, did_you_mean, first_line
 from skymetal.catalogs.publishing.publish import CatalogSettings
 from skymetal.catalogs.selection.select import TargetSettings
-from skymetal.catalogs.storage import open_file
+from skymetal.catalogs.storage import is_url, open_file
 from skymetal.deploy.clusters.settings import ClusterSettings
 from skymetal.deploy.jobs.secrets import refuse_credentials
 from skymetal.deploy.jobs.settings import SubmitSettings
@@ -68,22 +68,23 @@ class Job:
 def read_job(path: Path | str, assignments: Iterable[str] = ()) -> Job:
     """Read a job file and apply ``section.key=value`` assignments.
 
-    Paths in the file are relative to the file, paths in assignments to the working directory. Raises InputError
-    for a missing file, broken TOML, an unknown section or key, a value of the wrong type or out of its range.
+    Paths in the file are relative to the file, or, where that is in a bucket, to the working directory, as paths in
+    assignments are. Raises InputError for a missing file, broken TOML, an unknown section or key, a value of the wrong
+    type or out of its range.
     """
     folder, name = open_file(path)
     try:
-        path = folder.local_copy(name)
+        copy = folder.local_copy(name)
     except FileNotFoundError:
         raise InputError(f"job file {path} does not exist; check the path, or see the examples folder") from None
-    if not path.is_file():
+    if not copy.is_file():
         raise InputError(f"job file {path} is no file; name one, as those of the examples folder")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
+        content = tomllib.loads(copy.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except (ValueError, RecursionError) as error:
         raise InputError(f"job file {path} is not valid TOML: {_complaint(error)}") from error
     sections = {f.name: typing.get_type_hints(Job)[f.name] for f in dataclasses.fields(Job)}
-    values = _resolved_paths(content, sections, path.absolute().parent)
+    values = _resolved_paths(content, sections, Path.cwd() if is_url(path) else copy.parent)
     for name, key, value in map(_parse_assignment, assignments):
         assigned = _resolved_paths({name: {key: value}}, sections, Path.cwd())
         values.setdefault(name, {}).update(assigned[name])

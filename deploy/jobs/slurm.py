@@ -8,7 +8,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
@@ -21,6 +23,7 @@ TEMPLATE = Path(__file__).parents[1] / "slurm" / "job.sbatch"
 PUT_BACK = 75
 """The exit code of a driver that stopped because its time was up: the script puts the job back into the queue."""
 _SECONDS = 60.0
+_ASK_SECONDS = 10.0
 
 
 def batch_script(job: Job, *, run_dir: Path, drive: Sequence[str]) -> str:
@@ -145,6 +148,12 @@ def withdraw_pending(job_number: str) -> str:
 
 def has_forgotten(job_number: str) -> bool:
     """Tell whether Slurm, where it can be asked from here, says that it has no such job any more."""
+    return _ask(job_number, int(time.monotonic() / _ASK_SECONDS))
+
+
+@lru_cache(maxsize=256)
+def _ask(job_number: str, moment: int) -> bool:
+    """Ask once a moment: a site's controller is not to be asked by every watcher every second."""
     if shutil.which("squeue") is None:
         return False
     try:

@@ -164,7 +164,7 @@ def test_links_cut_for_a_while_and_for_good_and_a_killed_driver_change_no_byte(
         for name in WORKERS:
             cluster.start_worker(host=HOSTS[name], wrapped=inside(name), nanny=True)
         cluster.await_workers(3)
-        drive = Drive(undisturbed, tmp_path, cluster, tls_dir=str(tls_dir), num_workers=3)
+        drive = Drive(undisturbed, tmp_path, cluster, tls_dir=str(tls_dir), num_workers=1)
         try:
             drive.wait_for_more(3)
             set_link(WORKERS[0], "down")
