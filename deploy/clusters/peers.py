@@ -48,7 +48,7 @@ def look_at(endpoint: Endpoint, security: Security | None, *, seconds: float = L
                 return _await_word(guarded)
     except ssl.SSLCertVerificationError as error:
         return Refusal(reason=f"its certificate is not accepted: {explain(error)}", may_pass=False)
-    except ssl.SSLEOFError:
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
         return _CLOSED  # as does a forwarded port until its pod is ready
     except ssl.SSLError as error:
         for alert, reason in _ALERTS.items():

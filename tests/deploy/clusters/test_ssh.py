@@ -81,7 +81,9 @@ def settings(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clu
 
 
 def spec_processes() -> list[psutil.Process]:
-    return [each for each in psutil.process_iter(["cmdline"]) if "distributed.cli.dask_spec" in (each.info["cmdline"])]
+    return [
+        each for each in psutil.process_iter(["cmdline"]) if "distributed.cli.dask_spec" in (each.info["cmdline"] or [])
+    ]
 
 
 def test_scheduler_and_workers_are_started_over_tls_and_ended(settings: ClusterSettings, tmp_path: Path) -> None:

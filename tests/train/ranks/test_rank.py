@@ -79,7 +79,7 @@ def test_a_rank_says_what_it_does_in_lines_of_json_and_dies_with_its_input(tmp_p
 @pytest.mark.slow
 def test_a_rank_that_cannot_work_says_why_and_that_it_is_final(tmp_path: Path) -> None:
     plan = tiny_plan(tmp_path)
-    code, lines = speak(replace(ORDER, plan=replace(plan, store=tmp_path / "none").to_json()), keep_open=True)
+    code, lines = speak(replace(ORDER, plan=replace(plan, store=str(tmp_path / "none")).to_json()), keep_open=True)
     assert code == 1
     assert lines[-1]["is_final"]
     assert "none" in lines[-1]["failure"]
