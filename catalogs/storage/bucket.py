@@ -26,7 +26,7 @@ class Bucket:
         return f"s3://{self.name}/{key}".rstrip("/")
 
     def head(self, key: str) -> dict[str, Any]:
-        """Return size, e_tag and last_modified of an object; raise FileNotFoundError where there is none."""
+        """Return what is known of an object, its size and e_tag; raise FileNotFoundError where there is none."""
         return self._ask(key, lambda client, store: dict(client.head(store, key)))
 
     def get(self, key: str, *, max_bytes: int | None) -> bytes:
@@ -69,14 +69,6 @@ class Bucket:
         except FileExistsError:
             # Perhaps our own: the first try came through, and only its answer was lost.
             return bool(self._ask(key, lambda client, store: client.get(store, key).attributes.get(WRITER) == writer))
-        return True
-
-    def replace(self, key: str, data: bytes, e_tag: str) -> bool:
-        """Write an object if that which is there has this entity tag; return whether it had."""
-        try:
-            self._ask(key, lambda client, store: client.put(store, key, data, mode={"e_tag": e_tag}))
-        except FileExistsError:
-            return self.get(key, max_bytes=None) == data  # else the first try came through, its answer was lost
         return True
 
     def delete(self, keys: Sequence[str]) -> None:

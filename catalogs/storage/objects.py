@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,18 +135,6 @@ class ObjectFolder(Folder):
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write an object unless one is there; return whether this call made it."""
         return self.bucket.create(self._key(name), data)
-
-    def replace_if(self, name: str, data: bytes, stamp: FileStamp) -> FileStamp | None:
-        """Replace an object if it is still the one of that stamp; return the new stamp, or None where it was not."""
-        return self.stamp(name) if self.bucket.replace(self._key(name), data, str(stamp[0])) else None
-
-    def seconds_since_written(self, name: str) -> float:
-        """Return the age of an object by the store's own clock, which an object written now tells."""
-        clock = f".clock-{uuid.uuid4().hex}"
-        self.write(clock, b"")
-        now = self.bucket.head(self._key(clock))["last_modified"]
-        self.remove(clock)
-        return float((now - self.bucket.head(self._key(name))["last_modified"]).total_seconds())
 
     def append(self, name: str, data: bytes) -> None:
         """Add to the end of a small object by writing it anew; one writer at a time."""
