@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skymetal.catalogs.storage import open_folder
 from skymetal.engine.pixels import Normalisation
 from skymetal.engine.store import open_store
+from skymetal.train.batches import Pixels
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.plan import TrainPlan
 from skymetal.train.refused import TrainingRefused
@@ -93,18 +95,18 @@ def read_training_set(plan: TrainPlan) -> TrainingSet:
 
 
 def measure_normalisation(
-    images_NHWC: NDArray[np.uint8], rows: NDArray[np.intp], beat: Callable[[], None] = lambda: None
+    pixels: Pixels, rows: NDArray[np.intp], beat: Callable[[], None] = lambda: None
 ) -> Normalisation:
     """Return the mean and standard deviation a band of some rows' pixels, scaled to 0 … 1; exact, so reproducible."""
-    count_CL = np.zeros((images_NHWC.shape[-1], 256), dtype=np.int64)
+    counts_CL = torch.zeros(pixels.num_bands, 256, dtype=torch.int64)
     for first in range(0, len(rows), _PIECE):
-        piece = images_NHWC[rows[first : first + _PIECE]]
-        for band, count_L in enumerate(count_CL):
-            count_L += np.bincount(piece[..., band].ravel(), minlength=256)
+        piece_NHWC = pixels.take(rows[first : first + _PIECE])
+        for band, count_L in enumerate(counts_CL):
+            count_L += torch.bincount(piece_NHWC[..., band].reshape(-1), minlength=256).cpu()
         beat()
     level = np.arange(256) / 255.0
     mean, std = [], []
-    for count_L in count_CL:
+    for count_L in counts_CL.numpy():
         weight = count_L / count_L.sum()
         centre = float(weight @ level)
         mean.append(centre)

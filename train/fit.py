@@ -87,12 +87,13 @@ def split(plan: TrainPlan, fold: int, data: TrainingSet, beat: Callable[[], None
     mean_K = labels_NK.mean(axis=0) if is_scaled else np.zeros(labels_NK.shape[1])
     std_K = labels_NK.std(axis=0) if is_scaled else np.ones(labels_NK.shape[1])
     own_pixels = plan.init == RANDOM_INIT or not is_torchvision(plan.init)
+    pixels = Pixels(data.images_NHWC, choose_device())
     return FoldData(
         data=data,
-        pixels=Pixels(data.images_NHWC, choose_device()),
+        pixels=pixels,
         train_rows=train_rows,
         held_out_rows=held_out_rows,
-        normalisation=measure_normalisation(data.images_NHWC, train_rows, beat) if own_pixels else IMAGENET,
+        normalisation=measure_normalisation(pixels, train_rows, beat) if own_pixels else IMAGENET,
         label_mean_K=mean_K.astype(np.float32),
         label_std_K=std_K.astype(np.float32),
     )
