@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--size-pix", type=int, default=128)
     parser.add_argument("--threads", type=int, default=8, help="of the GPU's worker")
     parser.add_argument("--seconds", type=float, default=8, help="of a pass, about")
+    parser.add_argument("--runtimes", nargs="+", choices=PRECISIONS, default=list(PRECISIONS) if HAS_GPU else ["torch"])
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +88,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     oh: dict[str, NDArray[np.float64]] = {}
     with open_run(read_job(job, [])) as run:
         run.cluster.client()
-        for runtime in PRECISIONS if HAS_GPU else ["torch"]:
+        for runtime in arguments.runtimes:
             for members, views in ((2, 1), (5, 1), (5, 8)):
                 plan = plan_pass(run, ensembles[members], runtime, views, folder / f"parts-{runtime}-{members}-{views}")
                 row = {"runtime": runtime, "networks": members, "views": views, "batch_size": plan.predictor.batch_size}

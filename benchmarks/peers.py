@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def forward(settings: dict[str, Any]) -> float:
 
 
 def load_networks(ensemble: str) -> list[tuple[nn.Module, Any]]:
-    """The members as anyone would load them: a network, its state, evaluation mode."""
+    """The members as anyone would load them: a network, its state, evaluation mode; and how it is shown pixels."""
     card = describe_ensemble(ensemble)
     networks = []
     for entry in card.members:
@@ -52,7 +53,8 @@ def load_networks(ensemble: str) -> list[tuple[nn.Module, Any]]:
 
         network = MetallicityNet(num_labels=len(card.labels))
         network.load_state_dict(load_file(Path(ensemble) / entry.weights.name))
-        networks.append((network.eval(), entry.normalisation))
+        show = partial(card.network_input.apply, normalisation=entry.normalisation, spec=card.image_spec)
+        networks.append((network.eval(), show))
     return networks
 
 
@@ -60,9 +62,8 @@ def predict(networks: list[tuple[nn.Module, Any]], images_NHWC: Tensor, num_view
     """Mean over members and views, batch by batch, as torch runs it."""
     total = torch.zeros(len(images_NHWC))
     with torch.inference_mode():
-        for network, normalisation in networks:
-            shift, scale = (torch.tensor(values) for values in normalisation.shift_and_scale())
-            images = (images_NHWC.float() * scale + shift).permute(0, 3, 1, 2)
+        for network, show in networks:
+            images = show(images_NHWC)
             for turns, mirrored in VIEWS[:num_views]:
                 view = torch.rot90(images, turns, (2, 3))
                 total += network((view.flip(3) if mirrored else view).contiguous())[:, 0]

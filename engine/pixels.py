@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
 
@@ -52,19 +55,41 @@ class ImageSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """Mean and standard deviation a band, of pixels scaled to 0 … 1."""
+    """What a network is shown of a pixel: ``matrix @ (curve(grey level) - mean)``, C bands.
+
+    The curve is level / 255 or, with a softening in grey levels, log(1 + level / softening).
+    """
 
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    matrix: tuple[tuple[float, ...], ...]
+    softening: float = 0.0
 
-    def shift_and_scale(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return (shift, scale) a band such that ``normalised = uint8_pixel * scale + shift``."""
-        scale = tuple(1.0 / (255.0 * std) for std in self.std)
-        shift = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
-        return shift, scale
+    @classmethod
+    def scaling(cls, mean: Sequence[float], std: Sequence[float]) -> Normalisation:
+        """Return the usual one: each band by its own mean and standard deviation, of pixels scaled to 0 … 1."""
+        matrix = np.diag(1.0 / np.array(std))
+        return cls(mean=tuple(mean), matrix=tuple(map(tuple, matrix.tolist())))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Normalisation:
+        """Return the normalisation of plain values, as :func:`dataclasses.asdict`, JSON or TOML give them."""
+        matrix = tuple(tuple(row) for row in values["matrix"])
+        return cls(mean=tuple(values["mean"]), matrix=matrix, softening=values["softening"])
+
+    @cached_property
+    def table(self) -> NDArray[np.float32]:
+        """What each of L grey levels of each band adds to each channel, (C, C, L): a channel is the sum over bands."""
+        centred_CL = level_curve(self.softening) - np.array(self.mean)[:, None]
+        return np.asarray(np.array(self.matrix)[:, :, None] * centred_CL, dtype=np.float32)
 
 
-IMAGENET = Normalisation(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+def level_curve(softening: float) -> NDArray[np.float64]:
+    """Return the curve's value of each grey level, (256,)."""
+    level = np.arange(256.0)
+    return np.log1p(level / softening) if softening else level / 255
+
+
+IMAGENET = Normalisation.scaling(IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _show(value: Any) -> str:

@@ -114,7 +114,7 @@ def _entry(receipt: MemberReceipt) -> dict[str, Any]:
         "features": dataclasses.asdict(receipt.features),
         "label_mean": list(receipt.label_mean),
         "label_std": list(receipt.label_std),
-        "normalisation": {"mean": list(receipt.normalisation.mean), "std": list(receipt.normalisation.std)},
+        "normalisation": dataclasses.asdict(receipt.normalisation),
     }
 
 

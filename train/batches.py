@@ -24,11 +24,6 @@ class Pixels:
         if device.type == "cuda" and images_NHWC.nbytes < RESIDENT_FRACTION * torch.cuda.mem_get_info(device)[0]:
             self._resident = torch.from_numpy(np.array(images_NHWC)).to(device)
 
-    @property
-    def num_bands(self) -> int:
-        """Return C."""
-        return int(self._images_NHWC.shape[-1])
-
     def take(self, rows: NDArray[np.intp]) -> Tensor:
         """Return some images on the device."""
         if self._resident is not None:

@@ -25,7 +25,7 @@ from skymetal.train.recipe import Recipe
 CARD = "ensemble.toml"
 OUT_OF_FOLD = "out_of_fold.parquet"
 TEST = "test.parquet"
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +165,10 @@ def _read_card(folder: Folder, card_digest: str, content: dict[str, Any]) -> Ens
 
 
 def _read_entry(entry: dict[str, Any]) -> MemberEntry:
-    pixels = entry["normalisation"]
     return MemberEntry(
         weights=MemberFile(**entry["weights"]),
         features=MemberFile(**entry["features"]),
         label_mean=tuple(entry["label_mean"]),
         label_std=tuple(entry["label_std"]),
-        normalisation=Normalisation(mean=tuple(pixels["mean"]), std=tuple(pixels["std"])),
+        normalisation=Normalisation.from_dict(entry["normalisation"]),
     )

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skymetal.catalogs.storage import open_folder
-from skymetal.engine.pixels import Normalisation
 from skymetal.engine.store import open_store
-from skymetal.train.batches import Pixels
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.plan import TrainPlan
 from skymetal.train.refused import TrainingRefused
-
-_PIECE = 1024
-"""Cutouts looked at together: memory stays small however many there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,24 +85,3 @@ def read_training_set(plan: TrainPlan) -> TrainingSet:
         labels_NK=labelled.labels_NK,
         fold_N=plan.assign_folds(labelled),
     )
-
-
-def measure_normalisation(
-    pixels: Pixels, rows: NDArray[np.intp], beat: Callable[[], None] = lambda: None
-) -> Normalisation:
-    """Return the mean and standard deviation a band of some rows' pixels, scaled to 0 … 1; exact, so reproducible."""
-    counts_CL = torch.zeros(pixels.num_bands, 256, dtype=torch.int64)
-    for first in range(0, len(rows), _PIECE):
-        piece_NHWC = pixels.take(rows[first : first + _PIECE])
-        for band, count_L in enumerate(counts_CL):
-            count_L += torch.bincount(piece_NHWC[..., band].reshape(-1), minlength=256).cpu()
-        beat()
-    level = np.arange(256) / 255.0
-    mean, std = [], []
-    for count_L in counts_CL.numpy():
-        weight = count_L / count_L.sum()
-        centre = float(weight @ level)
-        mean.append(centre)
-        # A band that is constant has nothing to scale by; one grey level keeps it finite.
-        std.append(max(float(np.sqrt(weight @ (level - centre) ** 2)), 1 / 255))
-    return Normalisation(mean=tuple(mean), std=tuple(std))

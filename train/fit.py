@@ -7,7 +7,7 @@ killed and resumed ends with the same bytes as one that was left in peace.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,14 @@ from torch import Tensor
 
 from skymetal.engine.pixels import IMAGENET, Normalisation
 from skymetal.train.batches import Pixels
-from skymetal.train.data import TrainingSet, measure_normalisation
+from skymetal.train.data import TrainingSet
 from skymetal.train.folds import stream_seed
 from skymetal.train.member import Member, MemberPredictions, fold_batch_norm, predict_views
 from skymetal.train.network.augment import augment, draw
 from skymetal.train.network.dropout import draw_dropout
 from skymetal.train.network.init import is_torchvision
 from skymetal.train.network.network import NUM_FEATURES
+from skymetal.train.normalisation import measure_normalisation
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang, synced_batch_norm
 from skymetal.train.runtimes.runtime import choose_device
@@ -41,6 +42,7 @@ from skymetal.train.state import (
 from skymetal.train.step import Stepper, own_stream
 
 PREDICT_BATCH_SIZE = 64
+MEASURED_AT_ONCE = 1024
 CHECKPOINT_SECONDS = 30.0
 """A checkpoint holds three times the weights (255 MB): short epochs share one."""
 
@@ -93,10 +95,21 @@ def split(plan: TrainPlan, fold: int, data: TrainingSet, beat: Callable[[], None
         pixels=pixels,
         train_rows=train_rows,
         held_out_rows=held_out_rows,
-        normalisation=measure_normalisation(pixels, train_rows, beat) if own_pixels else IMAGENET,
+        normalisation=_measure(plan, pixels, train_rows, beat) if own_pixels else IMAGENET,
         label_mean_K=mean_K.astype(np.float32),
         label_std_K=std_K.astype(np.float32),
     )
+
+
+def _measure(plan: TrainPlan, pixels: Pixels, rows: NDArray[np.intp], beat: Callable[[], None]) -> Normalisation:
+    """Return the normalisation of what the network is shown of some rows."""
+
+    def pieces() -> Iterator[Tensor]:
+        for first in range(0, len(rows), MEASURED_AT_ONCE):
+            yield plan.network_input.select(pixels.take(rows[first : first + MEASURED_AT_ONCE]), plan.image_spec)
+            beat()
+
+    return measure_normalisation(pieces(), pixels=plan.recipe.pixels)
 
 
 def train_member(plan: TrainPlan, fold: int, task: FoldData, watch: Watch, gang: Gang) -> TrainState:
@@ -164,8 +177,7 @@ def _train_epoch(
             steppers[settings.trains] = Stepper(network=state.network, loss=recipe.loss, gang=gang)
         images_NCHW = plan.network_input.apply(images_NHWC, task.normalisation, plan.image_spec)
         drawn = draw(len(all_rows), recipe.augmentation, generator).part(gang.rows(len(all_rows)))
-        shown = plan.network_input.normalisation_shown(task.normalisation, plan.image_spec)
-        images_NCHW = augment(images_NCHW, drawn, shown)
+        images_NCHW = augment(images_NCHW, drawn, task.normalisation)
         images_NCHW = images_NCHW.contiguous(memory_format=training_format(device))
         truth_NK = torch.from_numpy((task.data.labels_NK[rows] - task.label_mean_K) / task.label_std_K).to(device)
 

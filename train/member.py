@@ -70,12 +70,12 @@ class MemberReceipt:
     def from_json(cls, data: bytes) -> MemberReceipt:
         """Return the receipt that those bytes record."""
         content = json.loads(data)
-        pixels = content.pop("normalisation")
+        normalisation = Normalisation.from_dict(content.pop("normalisation"))
         content |= {kind: MemberFile(**content[kind]) for kind in _ENDINGS}
         content["label_mean"] = tuple(content["label_mean"])
         content["label_std"] = tuple(content["label_std"])
         content["history"] = tuple((train, held_out) for train, held_out in content["history"])
-        return cls(normalisation=Normalisation(mean=tuple(pixels["mean"]), std=tuple(pixels["std"])), **content)
+        return cls(normalisation=normalisation, **content)
 
 
 def receipt_name(fold: int) -> str:
@@ -157,7 +157,6 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
     # Collected on the device, so that it never waits for the host.
     labels_NVK = images_NHWC.new_empty((len(images_NHWC), num_views, num_labels), dtype=torch.float32)
     features_NF = images_NHWC.new_empty((len(images_NHWC), NUM_FEATURES), dtype=torch.float32)
-    shown_scale = member.network_input.normalisation_shown(member.normalisation, member.image_spec)
     with torch.inference_mode():
         for first in range(0, len(images_NHWC), num_galaxies):
             batch = images_NHWC[first : first + num_galaxies]
@@ -165,7 +164,7 @@ def predict_views(member: Member, images_NHWC: Tensor, *, num_views: int, batch_
             if num_real < num_galaxies:
                 batch = torch.cat([batch, batch.new_zeros(num_galaxies - num_real, *batch.shape[1:])])
             shown_NCHW = member.network_input.apply(batch, member.normalisation, member.image_spec)
-            views = make_views(shown_NCHW, num_views, batch, member.augmentation, shown_scale).flatten(0, 1)
+            views = make_views(shown_NCHW, num_views, batch, member.augmentation, member.normalisation).flatten(0, 1)
             labels, features = member.runtime.run(views)
             rows = slice(first, first + num_real)
             labels_NVK[rows] = labels.view(num_galaxies, num_views, num_labels)[:num_real]

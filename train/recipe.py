@@ -19,6 +19,7 @@ RECIPE_FOLDER = Path(__file__).with_name("recipes")
 DEFAULT_RECIPE = "modern"
 LOSSES = ("huber", "rmse")
 OPTIMISERS = ("adamw", "sgd")
+SCALED, WHITENED = PIXELS = ("scaled", "whitened")
 NUM_GROUPS = 3
 
 
@@ -82,18 +83,25 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
 
+    @property
+    def changes_light(self) -> bool:
+        """Whether grey levels change, not only where they are."""
+        return bool(self.brightness or self.contrast)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How one member is trained.
 
     loss ``rmse`` is the root mean square over a mini-batch and all labels together, in the labels' own unit;
-    ``huber`` is taken of standardised labels. AdamW decays weights alone, SGD every parameter. A network that
+    ``huber`` is taken of standardised labels. pixels are ``scaled``, each band by its own mean and spread, or
+    ``whitened`` (:mod:`skymetal.train.normalisation`). AdamW decays weights alone, SGD every parameter. A network that
     starts_as_mean predicts the mean label before its first step, and each of its blocks begins as its shortcut.
     """
 
     name: str
     batch_size: int
+    pixels: str
     loss: str
     optimiser: str
     momentum: float
@@ -106,6 +114,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES or self.optimiser not in OPTIMISERS:
             raise ValueError(f"recipe {self.name}: loss is one of {LOSSES}, optimiser one of {OPTIMISERS}")
+        if self.pixels not in PIXELS or (self.pixels != SCALED and self.augmentation.changes_light):
+            raise ValueError(
+                f"recipe {self.name}: pixels is one of {PIXELS}, and scaled where brightness or contrast is changed"
+            )
         if not math.isclose(sum(phase.num_epochs for phase in self.phases), self.num_epochs, abs_tol=1e-6):
             raise ValueError(f"recipe {self.name}: its phases must add up to whole epochs")
 

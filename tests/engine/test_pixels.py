@@ -1,26 +1,33 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from skymetal.catalogs.errors import InputError
-from skymetal.engine.pixels import IMAGENET, ImageSpec, Normalisation
+from skymetal.engine.pixels import IMAGENET, IMAGENET_MEAN, IMAGENET_STD, ImageSpec, Normalisation
 
 SDSS = ImageSpec(survey="sdss", bands=("i", "r", "g"), size_pix=128, stretch="sdss-jpeg", size_rule="petro5")
 
 
 def test_normalised_pixels_are_what_the_definition_says() -> None:
-    shift, scale = IMAGENET.shift_and_scale()
-    pixel = np.array([10.0, 128.0, 255.0])
-    expected = (pixel / 255 - np.array(IMAGENET.mean)) / np.array(IMAGENET.std)
-    assert np.allclose(pixel * np.array(scale) + np.array(shift), expected, rtol=0, atol=1e-12)
+    level = np.arange(256)
+    assert IMAGENET.table.shape == (3, 3, 256)
+    for channel in range(3):
+        expected = (level / 255 - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel]
+        assert np.allclose(IMAGENET.table[channel, channel], expected, rtol=0, atol=1e-6)
+        assert not np.delete(IMAGENET.table[channel], channel, axis=0).any()
 
 
-def test_pixels_at_the_mean_become_zero() -> None:
-    shift, scale = Normalisation(mean=(0.2,), std=(0.5,)).shift_and_scale()
-    assert 0.2 * 255 * scale[0] + shift[0] == pytest.approx(0.0, abs=1e-15)
+def test_a_softened_logarithm_is_mixed_among_the_channels() -> None:
+    matrix = ((2.0, -1.0), (0.5, 3.0))
+    normalisation = Normalisation(mean=(0.3, 0.7), matrix=matrix, softening=8.0)
+    levels = np.array([0, 255])
+    pixel = sum(normalisation.table[:, band, level] for band, level in enumerate(levels))
+    assert np.allclose(pixel, np.array(matrix) @ (np.log1p(levels / 8) - np.array([0.3, 0.7])), atol=1e-6)
+    assert Normalisation.from_dict(json.loads(json.dumps(dataclasses.asdict(normalisation)))) == normalisation
 
 
 @pytest.mark.parametrize(

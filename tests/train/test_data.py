@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from support.tiny_training import QUARANTINED_ROW, UNLABELLED_ROW, make_cutouts, tiny_plan
 
 from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import open_targets, write_targets
-from skymetal.train.batches import Pixels
-from skymetal.train.data import gather_pixels, measure_normalisation, pixels_name, read_training_set
+from skymetal.train.data import gather_pixels, pixels_name, read_training_set
 from skymetal.train.settings import TrainSettings
 
 
@@ -68,13 +66,3 @@ def test_galaxies_of_one_group_are_in_one_fold(folder: LocalFolder) -> None:
     assert all(a == b for a, b in pairs)
     alone = plan.assign_folds(plan.read_labels()).tolist()
     assert alone != list(fold.values())
-
-
-def test_pixels_are_measured_exactly_and_a_black_band_stays_finite() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype(np.uint8)
-    images[..., 2] = 0
-    rows = np.array([0, 2, 3, 5, 4])
-    measured = measure_normalisation(Pixels(images, torch.device("cpu")), rows)
-    assert np.allclose(measured.mean, (images[rows] / 255).mean(axis=(0, 1, 2)))
-    assert np.allclose(measured.std[:2], (images[rows] / 255).std(axis=(0, 1, 2))[:2])
-    assert measured.std[2] > 0

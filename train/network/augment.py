@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -69,7 +70,8 @@ def augment(images_NCHW: Tensor, drawn: Draw, normalisation: Normalisation) -> T
 def _light(images_NCHW: Tensor, drawn: Draw, normalisation: Normalisation) -> Tensor:
     """Change contrast around each image's mean, and brightness, on the scale of 0 … 1 and within it."""
     device = images_NCHW.device
-    mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (normalisation.mean, normalisation.std))
+    std_C = 1 / np.diag(normalisation.matrix)  # light is changed only where bands are but scaled: Recipe sees to it
+    mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (normalisation.mean, std_C.tolist()))
     contrast, brightness = (v.to(device).view(-1, 1, 1, 1) for v in (drawn.contrast_N, drawn.brightness_N))
     pixels = images_NCHW * std + mean
     centre = pixels.mean(dim=(1, 2, 3), keepdim=True)

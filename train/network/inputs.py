@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -35,22 +36,32 @@ class NetworkInput:
                 "pixels and divide them evenly"
             )
 
-    def normalisation_shown(self, normalisation: Normalisation, spec: ImageSpec) -> Normalisation:
-        """Return the scale of each channel of what :meth:`apply` returns: one band's is that band's in all of them."""
+    def select(self, images_NHWC: Tensor, spec: ImageSpec) -> Tensor:
+        """Return the bands that are shown, one a channel: those of the images, or one of them in every channel."""
         if not self.band:
-            return normalisation
-        channel, number = spec.bands.index(self.band), len(spec.bands)
-        return Normalisation(mean=(normalisation.mean[channel],) * number, std=(normalisation.std[channel],) * number)
+            return images_NHWC
+        channel = spec.bands.index(self.band)
+        return images_NHWC[..., channel : channel + 1].expand_as(images_NHWC)
 
     def apply(self, images_NHWC: Tensor, normalisation: Normalisation, spec: ImageSpec) -> Tensor:
         """Return uint8 images as normalised float32 (N, C, H, W), channels_last in memory."""
-        shift, scale = (torch.tensor(v, device=images_NHWC.device) for v in normalisation.shift_and_scale())
-        images_NCHW = (images_NHWC.to(torch.float32) * scale + shift).permute(0, 3, 1, 2)
-        if self.band:
-            channel = spec.bands.index(self.band)
-            images_NCHW = images_NCHW[:, channel : channel + 1].expand_as(images_NCHW)
+        images_NCHW = _normalise(self.select(images_NHWC, spec), normalisation)
         if self.resolution_pix is not None:
             factor = spec.size_pix // self.resolution_pix
             small = functional.avg_pool2d(images_NCHW, factor)
             images_NCHW = functional.interpolate(small, scale_factor=factor, mode="nearest")
         return images_NCHW
+
+
+def _normalise(images_NHWC: Tensor, normalisation: Normalisation) -> Tensor:
+    """Return (N, C, H, W) by looking up every grey level: P pixels, the same numbers on every device."""
+    bands = range(images_NHWC.shape[-1])
+    table_CCL = torch.from_numpy(normalisation.table).to(images_NHWC.device)
+    level_CP = [images_NHWC[..., band].reshape(-1).int() for band in bands]
+
+    def channel(number: int) -> Tensor:
+        of_bands = [table_CCL[number, band].index_select(0, level_CP[band]) for band in bands if mixes[number][band]]
+        return functools.reduce(torch.add, of_bands)
+
+    mixes = normalisation.matrix
+    return torch.stack(list(map(channel, bands)), dim=-1).view(images_NHWC.shape).permute(0, 3, 1, 2)

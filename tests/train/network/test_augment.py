@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.tiny_training import SPEC
 
-from skymetal.engine.pixels import IMAGENET
+from skymetal.engine.pixels import IMAGENET, IMAGENET_MEAN, IMAGENET_STD
 from skymetal.train.network.augment import augment, draw
 from skymetal.train.network.views import make_views
 from skymetal.train.recipe import Augmentation, find_recipe
@@ -67,7 +67,7 @@ def test_rotation_and_zoom_occur_as_often_as_they_should() -> None:
 
 def test_light_is_changed_within_its_bounds_and_ours_leaves_it_alone() -> None:
     grey = torch.full((200, SPEC.size_pix, SPEC.size_pix, 3), 100, dtype=torch.uint8)
-    mean, std = torch.tensor(IMAGENET.mean), torch.tensor(IMAGENET.std)
+    mean, std = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
     images = ((grey / 255 - mean) / std).permute(0, 3, 1, 2)
     lit = moved(images, Augmentation(brightness=0.05), 2).permute(0, 2, 3, 1) * std + mean
     change = lit - 100 / 255

@@ -15,12 +15,11 @@ import torch
 from support.tiny_training import tiny_plan
 
 from skymetal.catalogs.errors import InputError
-from skymetal.train.batches import Pixels
-from skymetal.train.data import gather_pixels, measure_normalisation, pixels_name, read_training_set
+from skymetal.train.data import gather_pixels, pixels_name, read_training_set
 from skymetal.train.loss import batch_loss
+from skymetal.train.normalisation import measure_normalisation
 from skymetal.train.ranks.gang import Gang
 from skymetal.train.ranks.rank import RankOrder, is_final
-from skymetal.train.runtimes.runtime import choose_device
 
 ORDER = RankOrder(plan="{}", fold=0, rank=0, size=1, host="127.0.0.1", port=0, timeout_seconds=30, num_threads=1)
 
@@ -43,7 +42,7 @@ def test_what_our_own_checks_refuse_is_final_and_what_a_library_says_is_not(tmp_
     np.save((Path(plan.checkpoints) / pixels_name(plan)), np.zeros((3, 32, 32, 3), np.uint8))
     assert is_final(raised(lambda: read_training_set(plan)))
     assert is_final(raised(refuse))
-    assert not is_final(raised(lambda: measure_normalisation(Pixels(np.zeros((2, 2)), choose_device()), np.arange(9))))
+    assert not is_final(raised(lambda: measure_normalisation([], pixels="scaled")))
     assert not is_final(
         raised(lambda: batch_loss("huber", torch.ones(2, 1), torch.ones(3, 2), num_images=1, gang=Gang()))
     )
