@@ -4,9 +4,10 @@
 
 galaxies_per_second   through read, check, rows, part, receipt and summary, on as many workers as there are cores;
                       the largest survey counts, cluster start apart
-flatness              the dearest cost a galaxy over the cheapest, from --smallest to --largest galaxies
+flatness              the dearest cost a galaxy over the cheapest, from --smallest to --largest galaxies; passes are
+                      repeated for --seconds each, since a machine may lend more of a core in its first seconds
 memory_growth         resident memory of client and scheduler (one process here) at its peak during the largest pass,
-                      over that during the smallest
+                      over that during the smallest ones
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smallest", type=int, default=100_000)
     parser.add_argument("--largest", type=int, default=10_000_000)
+    parser.add_argument("--seconds", type=float, default=20, help="of passes over each survey, at least one")
     parser.add_argument("--folder", type=Path, default=None, help="where 10 GB fit; left out, a temporary folder")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -52,24 +54,26 @@ def main() -> None:
         sizes.append(number)
         number *= 10
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        result = measure(Path(folder), sizes)
+        result = measure(Path(folder), sizes, arguments.seconds)
     print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
 
 
-def measure(folder: Path, sizes: list[int]) -> dict[str, Any]:
+def measure(folder: Path, sizes: list[int], seconds: float) -> dict[str, Any]:
     num_workers = len(os.sched_getaffinity(0))
-    passes = {}
+    cost, peak = {}, {}
     settings = ClusterSettings(kind="local-cpu", num_workers=num_workers)
     for number in sizes:
         store, targets = make_survey(folder / str(number), number, num_workers)
         # Its own cluster each: what a scheduler remembers of the pass before is not this one's.
         with LazyCluster(settings, scratch=folder / "scratch") as cluster:
             warm_up(cluster, store, targets, folder / f"{number}-warm")
-            passes[number] = run_pass(cluster, store, targets, folder / f"{number}-parts")
+            passes: list[Pass] = []
+            while sum(one.seconds for one in passes) < seconds:
+                passes.append(run_pass(cluster, store, targets, folder / f"{number}-parts"))
+                shutil.rmtree(folder / f"{number}-parts")
         shutil.rmtree(folder / str(number))
-        shutil.rmtree(folder / f"{number}-parts")
-    cost = {number: one["seconds"] / number for number, one in passes.items()}
-    peak = {number: one["peak_mib"] for number, one in passes.items()}
+        cost[number] = sum(one.seconds for one in passes) / len(passes) / number
+        peak[number] = max(one.peak_mib for one in passes)
     return {
         "galaxies_per_second": round(1 / cost[sizes[-1]]),
         "flatness": round(max(cost.values()) / min(cost.values()), 3),
@@ -139,7 +143,12 @@ def warm_up(cluster: LazyCluster, store: CutoutStore, targets: TargetList, parts
     list(scored) if store.num_blocks <= 8 else scored.close()
 
 
-def run_pass(cluster: LazyCluster, store: CutoutStore, targets: TargetList, parts: Path) -> dict[str, float]:
+class Pass(NamedTuple):
+    seconds: float
+    peak_mib: float
+
+
+def run_pass(cluster: LazyCluster, store: CutoutStore, targets: TargetList, parts: Path) -> Pass:
     plan, client = make_plan(store, targets, parts), cluster.client()
     process, peak, is_over = psutil.Process(), [0], threading.Event()
 
@@ -156,7 +165,7 @@ def run_pass(cluster: LazyCluster, store: CutoutStore, targets: TargetList, part
     seconds = time.perf_counter() - begun
     is_over.set()
     watcher.join()
-    return {"seconds": seconds, "peak_mib": peak[0] / 2**20}
+    return Pass(seconds=seconds, peak_mib=peak[0] / 2**20)
 
 
 if __name__ == "__main__":

@@ -50,3 +50,7 @@ def test_a_recipe_that_makes_no_sense_cannot_exist() -> None:
         dataclasses.replace(find_recipe("modern"), phases=(half,))
     with pytest.raises(ValueError, match="loss is one of"):
         dataclasses.replace(find_recipe("modern"), loss="mae")
+    with pytest.raises(ValueError, match="pixels is one of"):
+        dataclasses.replace(find_recipe("modern"), pixels="raw")
+    with pytest.raises(ValueError, match="scaled where brightness or contrast is changed"):
+        dataclasses.replace(find_recipe("as_run"), pixels="whitened")
