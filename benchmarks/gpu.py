@@ -193,6 +193,8 @@ def read_oh(plan: ScorePlan) -> NDArray[np.float64]:
 
 
 def drift(oh: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
+    if "torch" not in oh:
+        return {}
     exact = oh["torch"]
     differences = {name: values - exact for name, values in oh.items() if name != "torch"}
     return {

@@ -68,7 +68,7 @@ def measure(folder: Path, sizes: list[int], seconds: float) -> dict[str, Any]:
         with LazyCluster(settings, scratch=folder / "scratch") as cluster:
             warm_up(cluster, store, targets, folder / f"{number}-warm")
             passes: list[Pass] = []
-            while sum(one.seconds for one in passes) < seconds:
+            while not passes or sum(one.seconds for one in passes) < seconds:
                 passes.append(run_pass(cluster, store, targets, folder / f"{number}-parts"))
                 shutil.rmtree(folder / f"{number}-parts")
         shutil.rmtree(folder / str(number))

@@ -35,7 +35,7 @@ from skymetal.train.card import describe_ensemble, ensemble_is_whole
 from skymetal.train.fit import EpochReport
 from skymetal.train.plan import TrainPlan, check_start, make_plan
 from skymetal.train.ranks.run import train_folds
-from skymetal.train.transfer import refuse_seen_galaxies
+from skymetal.train.transfer import check_transfer
 
 
 def select(run: Run) -> None:
@@ -109,7 +109,7 @@ def train(run: Run) -> None:
         seed=run.job.job.seed,
     )
     plan.check()
-    refuse_seen_galaxies(plan)
+    check_transfer(plan)
     claim_inputs(run.directory.folder, "train", plan.inputs())
     if not ensemble_is_whole(run.ensemble):
         _train_folds(run, plan)

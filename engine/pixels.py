@@ -14,6 +14,7 @@ from skymetal.catalogs.errors import InputError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+NUM_LEVELS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +77,25 @@ class Normalisation:
         matrix = tuple(tuple(row) for row in values["matrix"])
         return cls(mean=tuple(values["mean"]), matrix=matrix, softening=values["softening"])
 
+    def __post_init__(self) -> None:
+        rows = [self.mean, *self.matrix]
+        if len(self.matrix) != len(self.mean) or any(len(row) != len(self.mean) for row in rows):
+            raise ValueError(f"a normalisation needs a mean and a row of the matrix a band, got {self}")
+        if not np.isfinite(rows).all() or not np.any(self.matrix, axis=1).all():
+            raise ValueError(f"a normalisation needs finite numbers and no row of zeros, got {self}")
+        if not 0 <= self.softening < np.inf:
+            raise ValueError(f"a normalisation's softening is 0 or more, got {self.softening}")
+
     @cached_property
-    def table(self) -> NDArray[np.float32]:
+    def table_CCL(self) -> NDArray[np.float32]:  # noqa: N802
         """What each of L grey levels of each band adds to each channel, (C, C, L): a channel is the sum over bands."""
         centred_CL = level_curve(self.softening) - np.array(self.mean)[:, None]
         return np.asarray(np.array(self.matrix)[:, :, None] * centred_CL, dtype=np.float32)
 
 
 def level_curve(softening: float) -> NDArray[np.float64]:
-    """Return the curve's value of each grey level, (256,)."""
-    level = np.arange(256.0)
+    """Return the curve's value of each grey level, (L,)."""
+    level = np.arange(float(NUM_LEVELS))
     return np.log1p(level / softening) if softening else level / 255
 
 

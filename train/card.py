@@ -112,14 +112,18 @@ def describe_ensemble(location: Location) -> EnsembleCard:
         raise InputError(f"there is no ensemble in {folder}: {CARD} is missing; run `skymetal train` first") from None
     try:
         content = tomllib.loads(data.decode())
-        if content.get("format") != FORMAT:
-            raise ValueError(f"its format is {content.get('format')!r}, this version reads {FORMAT}")
-        return _read_card(folder, digest(data), content)
+        card = _read_card(folder, digest(data), content) if content.get("format") == FORMAT else None
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder}/{CARD} cannot be used ({error}); put the original back, or, in a run directory of your own, "
             "delete it and run `skymetal train` again"
         ) from error
+    if card is None:
+        raise InputError(
+            f"{folder}/{CARD} is of another version of skymetal (format {content.get('format')!r}, this one reads "
+            f"{FORMAT}): name another [job] run_dir and train again, or use the version that made it"
+        )
+    return card
 
 
 def ensemble_is_whole(location: Location) -> bool:

@@ -42,7 +42,8 @@ from skymetal.train.state import (
 from skymetal.train.step import Stepper, own_stream
 
 PREDICT_BATCH_SIZE = 64
-MEASURED_AT_ONCE = 1024
+MEASURED_AT_ONCE = 1 << 26
+"""Bytes of images whose grey levels are counted together; counting takes several times as much memory."""
 CHECKPOINT_SECONDS = 30.0
 """A checkpoint holds three times the weights (255 MB): short epochs share one."""
 
@@ -105,8 +106,9 @@ def _measure(plan: TrainPlan, pixels: Pixels, rows: NDArray[np.intp], beat: Call
     """Return the normalisation of what the network is shown of some rows."""
 
     def pieces() -> Iterator[Tensor]:
-        for first in range(0, len(rows), MEASURED_AT_ONCE):
-            yield plan.network_input.select(pixels.take(rows[first : first + MEASURED_AT_ONCE]), plan.image_spec)
+        number = max(1, MEASURED_AT_ONCE // plan.image_spec.cutout_bytes)
+        for first in range(0, len(rows), number):
+            yield plan.network_input.select(pixels.take(rows[first : first + number]), plan.image_spec)
             beat()
 
     return measure_normalisation(pieces(), pixels=plan.recipe.pixels)

@@ -90,13 +90,15 @@ def find_receipt(folder: Folder, fold: int, *, plan_digest: str) -> MemberReceip
     for a receipt that cannot be read.
     """
     try:
-        receipt = MemberReceipt.from_json(folder.read(receipt_name(fold)))
+        data = folder.read(receipt_name(fold))
+        is_of_plan = json.loads(data)["plan_digest"] == plan_digest
+        receipt = MemberReceipt.from_json(data) if is_of_plan else None
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError) as error:
         message = f"{folder}/{receipt_name(fold)} is damaged; delete it and run `skymetal train` again"
         raise RuntimeError(message) from error
-    if receipt.plan_digest != plan_digest:
+    if receipt is None:
         raise InputError(
             f"{folder}/{receipt_name(fold)} was trained on other data or with other settings than this job's; "
             "name another [job] run_dir, or restore the settings"

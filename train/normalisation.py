@@ -9,19 +9,18 @@ reach the first convolution as loud as brightness. (Symmetric, or ZCA, whitening
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skymetal.engine.pixels import Normalisation, level_curve
+from skymetal.engine.pixels import NUM_LEVELS, Normalisation, level_curve
 from skymetal.train.recipe import WHITENED
 
 SOFTENING = 8.0
 """In grey levels: below, where a cutout is mostly the sky's noise, the logarithm is nearly linear."""
-NUM_LEVELS = 256
 
 
 def measure_normalisation(pieces: Iterable[Tensor], *, pixels: str) -> Normalisation:
@@ -44,10 +43,10 @@ def _count(pieces: Iterable[Tensor], *, together: bool) -> dict[tuple[int, int],
     """Return how many pixels have which grey level, (L, L), in each pair of bands; in a band and itself, diagonal."""
     counts: dict[tuple[int, int], Tensor] = {}
     for images_NHWC in pieces:
-        level_CP = [images_NHWC[..., band].reshape(-1).int() for band in range(images_NHWC.shape[-1])]
-        pairs = [(band, band) for band in range(len(level_CP))]
-        for a, b in pairs + list(combinations(range(len(level_CP)), 2)) * together:
-            count = torch.bincount(level_CP[a] * NUM_LEVELS + level_CP[b], minlength=NUM_LEVELS**2).cpu()
+        bands = range(images_NHWC.shape[-1])
+        for a, b in combinations_with_replacement(bands, 2) if together else zip(bands, bands, strict=True):
+            code_NHW = images_NHWC[..., a].int() * NUM_LEVELS + images_NHWC[..., b]
+            count = torch.bincount(code_NHW.reshape(-1), minlength=NUM_LEVELS**2).cpu()
             counts[a, b] = counts.get((a, b), 0) + count
     return {pair: count.view(NUM_LEVELS, NUM_LEVELS).numpy() for pair, count in counts.items()}
 

@@ -19,10 +19,10 @@ from skymetal.engine.reference import OOD
 from skymetal.engine.store import open_store
 from skymetal.train.folds import TEST_FOLD, assign_folds, sky_groups
 from skymetal.train.labels import Labels, read_labels
-from skymetal.train.network.init import find_init, load_init
+from skymetal.train.network.init import find_init, is_torchvision, load_init
 from skymetal.train.network.inputs import NetworkInput
 from skymetal.train.network.network import MIN_SIZE_PIX, MetallicityNet
-from skymetal.train.recipe import Recipe
+from skymetal.train.recipe import SCALED, Recipe
 from skymetal.train.settings import RANDOM_INIT, TrainSettings
 
 METHOD = 2
@@ -152,6 +152,12 @@ def _network_input(settings: TrainSettings) -> NetworkInput:
     return NetworkInput(band=settings.band, resolution_pix=settings.resolution_pix)
 
 
+def _settle(recipe: Recipe, init: str) -> Recipe:
+    """Return the recipe as it will be followed: weights of torchvision's know pixels on ImageNet's scale alone."""
+    is_foreign = init != RANDOM_INIT and is_torchvision(init)
+    return dataclasses.replace(recipe, pixels=SCALED) if is_foreign else recipe
+
+
 def check_trainable(spec: ImageSpec) -> None:
     """Raise InputError where no network of ours can learn from such cutouts."""
     if spec.dtype != "uint8":
@@ -180,7 +186,7 @@ def make_plan(
         targets=str(targets),
         ensemble=str(ensemble),
         checkpoints=str(checkpoints),
-        recipe=settings.resolve(),
+        recipe=_settle(settings.resolve(), init),
         num_folds=settings.num_folds,
         labels=settings.labels,
         seed=seed,

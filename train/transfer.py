@@ -1,4 +1,4 @@
-"""Transfer: that weights from another training have not already seen the galaxies they are to be judged by."""
+"""Transfer: that weights from elsewhere fit this training, and have not seen the galaxies they are to be judged by."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from skymetal.train.plan import TrainPlan
 from skymetal.train.settings import RANDOM_INIT
 
 
-def refuse_seen_galaxies(plan: TrainPlan) -> None:
-    """Raise InputError where ``init`` is a member of an ensemble that learnt from galaxies of this training sample.
+def check_transfer(plan: TrainPlan) -> None:
+    """Raise InputError where ``init`` is a member of an ensemble that was shown pixels of another kind, or that learnt
+    from galaxies of this training sample.
 
     Every fold begins with the same weights, so each member would have seen what it is kept from. Only a file that
     lies in its ensemble's folder can be looked up.
@@ -27,6 +28,11 @@ def refuse_seen_galaxies(plan: TrainPlan) -> None:
     if plan.init == RANDOM_INIT or not (folder / CARD).is_file():
         return
     card = describe_ensemble(folder)
+    if card.recipe.pixels != plan.recipe.pixels:
+        raise InputError(
+            f"[train] init = {plan.init!r} was shown {card.recipe.pixels} pixels, but recipe {plan.recipe.name!r} "
+            f"shows {plan.recipe.pixels} ones; begin with weights of a recipe that does the same"
+        )
     seen = card.read_out_of_fold()["object_id"].to_numpy()
     both = np.intersect1d(seen, plan.read_labels().object_id_N)
     if len(both):

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
-from support.tiny_training import QUARANTINED_ROW, UNLABELLED_ROW, tiny_plan
+from support.tiny_training import QUARANTINED_ROW, UNLABELLED_ROW, make_cutouts, tiny_plan
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import digest, open_folder
@@ -20,6 +20,7 @@ from skymetal.train.fold import fit_fold
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.member import find_receipt
 from skymetal.train.network.network import MetallicityNet
+from skymetal.train.normalisation import measure_normalisation
 from skymetal.train.plan import TrainPlan
 from skymetal.train.settings import TrainSettings
 
@@ -38,7 +39,9 @@ def test_a_fold_leaves_weights_predictions_and_a_receipt_and_no_checkpoint(train
     assert all(0 < value < 2 for epoch in receipt.history for value in epoch)
     assert 8.5 < receipt.label_mean[0] < 9.3
     assert 0.05 < receipt.label_std[0] < 0.5
-    assert receipt.normalisation != IMAGENET
+    labels, (images, _) = trained.read_labels(), make_cutouts(32)
+    learnt_from = images[labels.row_N[trained.assign_folds(labels) != 0]]
+    assert receipt.normalisation == measure_normalisation([torch.from_numpy(learnt_from)], pixels="whitened")
     assert open_folder(trained.checkpoints).names("fold*") == []
 
 
@@ -123,6 +126,7 @@ def test_two_labels_are_learnt_together_from_given_weights(tmp_path: Path) -> No
         num_folds=2, num_epochs=1, labels=("oh_p50", "lgm_tot_p50"), init=str(tmp_path / "resnet34.pth")
     )
     plan = tiny_plan(tmp_path, settings)
+    assert plan.recipe.pixels == "scaled"  # all that ImageNet's weights know
     reports: list[EpochReport] = []
     gather_pixels(plan)
     fit_fold(plan, 1, watch=Watch(report=reports.append))

@@ -47,17 +47,35 @@ def test_the_measure_is_the_same_in_whatever_pieces_the_images_come(pixels: str)
     assert measure_normalisation([images], pixels=pixels) == measure_normalisation(images.split(3), pixels=pixels)
 
 
+def test_whitened_pixels_are_softened_logarithms() -> None:
+    measured = measure_normalisation([galaxies()], pixels="whitened")
+    logarithms = np.log1p(galaxies().numpy() / 8.0)
+    assert measured.softening == 8.0
+    assert np.allclose(measured.mean, logarithms.mean((0, 1, 2)), atol=1e-9)
+    assert np.allclose(np.array(measured.matrix), np.array(measured.matrix).T)
+
+
 @pytest.mark.parametrize("pixels", ["scaled", "whitened"])
-def test_black_grey_and_single_bands_stay_finite_and_noise_below_a_grey_level_is_not_blown_up(pixels: str) -> None:
-    black = galaxies()
+def test_what_varies_by_less_than_a_grey_level_is_not_blown_up(pixels: str) -> None:
+    black, grey = galaxies(), galaxies()[..., :1].repeat(1, 1, 1, 3)
     black[..., 2] = 0
-    grey = galaxies()[..., :1].repeat(1, 1, 1, 3)
-    for images, network_input in (
-        (black, ALL_BANDS),
-        (grey, ALL_BANDS),
-        (galaxies(), NetworkInput(band="r")),
-    ):
-        channels = shown(images, pixels, network_input)
-        assert np.isfinite(channels).all()
-        assert np.abs(channels).max() < 50
-    assert np.allclose(channels, channels[:, :1], atol=1e-4)
+    black[0, 0, :8, 2] = 1
+    grey[0, 0, :8, 2] += 1
+    for images in (black, grey):
+        matrix = np.array(measure_normalisation([images], pixels=pixels).matrix)
+        # One grey level is 1 / 255 of what scaled pixels are measured in, and log(1 + 1 / 8) of whitened ones.
+        assert np.linalg.norm(matrix, 2) <= (255.001 if pixels == "scaled" else 1.001 / np.log1p(1 / 8))
+    channels = shown(grey, pixels)
+    assert np.abs(channels - channels[:, :1]).max() < 1.01
+
+
+@pytest.mark.parametrize("pixels", ["scaled", "whitened"])
+def test_one_band_in_all_channels_is_alike_in_all(pixels: str) -> None:
+    channels = shown(galaxies(), pixels, NetworkInput(band="r"))
+    assert np.allclose(channels, channels[:, :1], atol=1e-5)
+    assert channels.std() == pytest.approx(1.0 if pixels == "scaled" else 1 / np.sqrt(3), rel=1e-4)
+
+
+def test_fewer_pixels_are_whitened_as_they_are_shown() -> None:
+    channels = shown(galaxies(), "whitened", NetworkInput(resolution_pix=8))
+    assert np.linalg.eigvalsh(np.cov(channels.T, bias=True)).min() > 0.4
