@@ -10,7 +10,7 @@ from support import dask_processes, runs
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_pass_by_address_gives_the_same_bytes_and_leaves_the_cluster(undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(
         undisturbed, tmp_path / "run", symlinks=True, ignore=shutil.ignore_patterns("parts", "versions", "catalogue")
