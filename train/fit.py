@@ -30,7 +30,6 @@ from skymetal.train.ranks.gang import Gang, synced_batch_norm
 from skymetal.train.runtimes.runtime import choose_device
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
 from skymetal.train.schedule import step_settings
-from skymetal.train.settings import RANDOM_INIT
 from skymetal.train.state import (
     TrainState,
     apply_settings,
@@ -89,14 +88,13 @@ def split(plan: TrainPlan, fold: int, data: TrainingSet, beat: Callable[[], None
     is_scaled = plan.recipe.loss != "rmse"
     mean_K = labels_NK.mean(axis=0) if is_scaled else np.zeros(labels_NK.shape[1])
     std_K = labels_NK.std(axis=0) if is_scaled else np.ones(labels_NK.shape[1])
-    own_pixels = plan.init == RANDOM_INIT or not is_torchvision(plan.init)
     pixels = Pixels(data.images_NHWC, choose_device())
     return FoldData(
         data=data,
         pixels=pixels,
         train_rows=train_rows,
         held_out_rows=held_out_rows,
-        normalisation=_measure(plan, pixels, train_rows, beat) if own_pixels else IMAGENET,
+        normalisation=IMAGENET if is_torchvision(plan.init) else _measure(plan, pixels, train_rows, beat),
         label_mean_K=mean_K.astype(np.float32),
         label_std_K=std_K.astype(np.float32),
     )

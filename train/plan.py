@@ -153,9 +153,8 @@ def _network_input(settings: TrainSettings) -> NetworkInput:
 
 
 def _settle(recipe: Recipe, init: str) -> Recipe:
-    """Return the recipe as it will be followed: weights of torchvision's know pixels on ImageNet's scale alone."""
-    is_foreign = init != RANDOM_INIT and is_torchvision(init)
-    return dataclasses.replace(recipe, pixels=SCALED) if is_foreign else recipe
+    """Return the recipe as it will be followed with these first weights."""
+    return dataclasses.replace(recipe, pixels=SCALED) if is_torchvision(init) else recipe
 
 
 def check_trainable(spec: ImageSpec) -> None:

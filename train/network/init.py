@@ -70,9 +70,9 @@ def load_init(network: MetallicityNet, path: str | Path) -> None:
     network.load_state_dict(found, strict=False)
 
 
-def is_torchvision(path: str | Path) -> bool:
-    """Tell whether a file is torchvision's, trained on ImageNet's own normalisation, not a member of an ensemble."""
-    return not any(name.startswith("head.") for name in _read_weights(Path(path)))
+def is_torchvision(init: str) -> bool:
+    """Tell whether training begins with a file of torchvision's, which knows pixels on ImageNet's scale alone."""
+    return init != RANDOM_INIT and not any(name.startswith("head.") for name in _read_weights(Path(init)))
 
 
 def _imagenet_file(cache: Path, url: str) -> Path:

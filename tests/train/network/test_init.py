@@ -89,7 +89,7 @@ def test_a_member_of_an_ensemble_fills_the_head_too_but_a_last_layer_of_other_la
     assert torch.equal(same.head[6].weight, member.head[6].weight)
     assert torch.equal(other.head[2].weight, member.head[2].weight)
     assert not other.head[6].weight.any()
-    assert not is_torchvision(tmp_path / "fold0.safetensors")
+    assert not is_torchvision(str(tmp_path / "fold0.safetensors"))
 
 
 class _Weights(http.server.BaseHTTPRequestHandler):
