@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import dask.array as da
 import numpy as np
-from distributed import Client, as_completed, futures_of
+from distributed import CancelledError, Client, as_completed, futures_of
 from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
@@ -102,14 +102,20 @@ def _outcomes(client: Client, task: Callable[[int], Any], wave: list[int]) -> It
     )
     futures = futures_of(client.persist(blocks))
     index_of = {future.key: wave[future.key[1]] for future in futures}
-    done = as_completed(futures, with_results=True, raise_errors=False)
+    done = as_completed(futures)  # with_results would wait for ever for what is on its way when the scheduler dies
     del futures
-    for future, result in done:
-        if future.status == "finished":
-            yield result[0], index_of[future.key]
-        elif future.status in ("cancelled", "lost"):
-            yield _Lost(), index_of[future.key]
-        else:
-            reason = result[1] if isinstance(result, tuple) else result
-            yield _Failure(f"{type(reason).__name__}: {reason}"), index_of[future.key]
-        future.release()
+    for batch in done.batches():
+        finished = [future for future in batch if future.status == "finished"]
+        try:
+            results = dict(zip([future.key for future in finished], client.gather(finished), strict=True))
+        except (CancelledError, OSError):
+            results = {}
+        for future in batch:
+            if future.key in results:
+                yield results[future.key][0], index_of[future.key]
+            elif future.status == "error":
+                reason = future.exception()
+                yield _Failure(f"{type(reason).__name__}: {reason}"), index_of[future.key]
+            else:
+                yield _Lost(), index_of[future.key]
+            future.release()

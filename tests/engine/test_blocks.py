@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 from distributed import Client, Scheduler
-from support import brightness
+from support import brightness, dask_processes
 
 from skymetal.deploy.clusters.lazy import LazyCluster
 from skymetal.deploy.clusters.settings import ClusterSettings
@@ -59,6 +61,25 @@ def test_a_block_that_kills_every_worker_ends_the_pass_by_name(client: Client) -
     # A block that was on the same workers may be blamed with it; the culprit is never let through.
     assert 2 not in done
     assert len(done) >= 3
+
+
+@pytest.mark.timeout(120)
+def test_a_scheduler_that_dies_while_a_receipt_is_on_its_way_costs_no_block(tmp_path: Path) -> None:
+    with dask_processes.processes(tmp_path / "cluster", tls_dir=None, num_workers=1) as cluster:
+
+        def die() -> None:
+            while not (tmp_path / "0").exists():
+                time.sleep(0.01)
+            time.sleep(1)  # the block is done, the receipt is being gathered
+            cluster.running[0].kill()
+            cluster.start_scheduler()
+            cluster.start_worker()
+
+        with Client(cluster.address, timeout=60) as client, ThreadPoolExecutor() as pool:
+            death = pool.submit(die)
+            receipts = list(map_over_blocks(partial(brightness.slow_to_send, str(tmp_path)), range(2), client))
+            death.result()
+    assert sorted(receipt.index for receipt in receipts) == [0, 1]
 
 
 def _allow_failures(dask_scheduler: Scheduler, number: int) -> None:

@@ -104,3 +104,19 @@ def always_die_on_two(index: int) -> int:
 def echo_slowly(index: int) -> int:
     time.sleep(0.1)
     return index
+
+
+class SlowToSend:
+    """A receipt that takes its worker three seconds to send."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __reduce__(self) -> tuple[type[SlowToSend], tuple[int]]:
+        time.sleep(3)
+        return SlowToSend, (self.index,)
+
+
+def slow_to_send(folder: str, index: int) -> SlowToSend:
+    (Path(folder) / str(index)).touch()
+    return SlowToSend(index)
