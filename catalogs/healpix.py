@@ -1,10 +1,14 @@
-"""Sky positions as HEALPix indices: nested scheme, order 29, the order in which galaxies are kept."""
+"""Sky positions as HEALPix indices: nested scheme, order 29, the order in which galaxies are kept.
+
+cdshealpix comes with astropy.coordinates, a second to load, so it is loaded when it is first asked.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
-from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import healpix_to_lonlat, lonlat_to_healpix, neighbours, vertices
 from numpy.typing import NDArray
 
 ORDER = 29
@@ -36,23 +40,51 @@ def healpix29(ra_N: NDArray[np.float64], dec_N: NDArray[np.float64]) -> NDArray[
     """
     if not valid_positions(ra_N, dec_N).all():
         raise ValueError("a position is not finite or not on the sky")
-    index = lonlat_to_healpix(Longitude(ra_N, unit="deg"), Latitude(dec_N, unit="deg"), ORDER)
+    index = _nested().lonlat_to_healpix(*_on_sky(ra_N, dec_N), ORDER)
     return np.asarray(index).astype(np.int64)
 
 
 def unit_vectors(healpix_N: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the centres of order-29 cells as unit vectors, shape (N, 3); a position is within 0.4 mas of them."""
-    lon, lat = healpix_to_lonlat(healpix_N.astype(np.uint64), ORDER)
-    lon_N, lat_N = lon.rad, lat.rad
+    lon_N, lat_N = np.radians(cell_centres(healpix_N, ORDER))
     return np.stack([np.cos(lat_N) * np.cos(lon_N), np.cos(lat_N) * np.sin(lon_N), np.sin(lat_N)], axis=1)
+
+
+def cell_centres(cell_N: NDArray[np.int64], order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ra and dec of the centre of each cell, in degrees."""
+    lon, lat = _nested().healpix_to_lonlat(cell_N.astype(np.uint64), order)
+    return lon.deg, lat.deg
+
+
+def cells_in_cone(ra: float, dec: float, radius_deg: float, order: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return index and order, at most the given one, of cells that together cover a circle; all in degrees."""
+    radius = import_module("astropy.units").Quantity(radius_deg, "deg")
+    cells, orders, _ = _nested().cone_search(*_on_sky(ra, dec), radius, order)
+    return cells.astype(np.int64), orders.astype(np.int64)
 
 
 def neighbour_cells(cell_N: NDArray[np.int64], order: int) -> NDArray[np.int64]:
     """Return the cells that touch each cell, itself among them, shape (N, 9); -1 where there are only seven."""
-    return np.asarray(neighbours(cell_N.astype(np.uint64), order)).astype(np.int64)
+    return np.asarray(_nested().neighbours(cell_N.astype(np.uint64), order)).astype(np.int64)
+
+
+def cells_outside(cell: int, order: int, finer_order: int) -> NDArray[np.int64]:
+    """Return the cells of a finer order that touch a cell from outside, at its corners too."""
+    found = _nested().external_neighbours(np.array([cell], np.uint64), order, finer_order - order)
+    around = np.concatenate([np.asarray(each).ravel() for each in found]).astype(np.int64)
+    return around[around >= 0]
 
 
 def cell_borders(cell_N: NDArray[np.int64], order: int, *, points_a_side: int = 1) -> NDArray[np.float64]:
     """Return points (N, 4 × points_a_side, 2) along the border of each cell, as ra and dec in degrees."""
-    lon, lat = vertices(cell_N.astype(np.uint64), order, step=points_a_side)
+    lon, lat = _nested().vertices(cell_N.astype(np.uint64), order, step=points_a_side)
     return np.stack([lon.deg, lat.deg], axis=-1)
+
+
+def _nested() -> Any:
+    return import_module("cdshealpix.nested")
+
+
+def _on_sky(ra: Any, dec: Any) -> tuple[Any, Any]:
+    coordinates = import_module("astropy.coordinates")
+    return coordinates.Longitude(ra, unit="deg"), coordinates.Latitude(dec, unit="deg")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import astropy.units as u
 import numpy as np
-from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import cone_search, healpix_to_lonlat
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError
-from skymetal.catalogs.healpix import ORDER
+from skymetal.catalogs.healpix import ORDER, cell_centres, cells_in_cone
 
 MAX_RADIUS_ARCSEC = 180 * 3600.0
 # The side of a base pixel, nearly: 4π steradians in 12 squares; and how far a corner can be from a centre.
@@ -40,7 +36,7 @@ def cone_ranges(ra: float, dec: float, radius_arcsec: float) -> NDArray[np.int64
     """Return (R, 2): the [start, stop) ranges of order-29 indices that hold every position within the circle."""
     radius_deg = min(180.0, (radius_arcsec + _MARGIN_ARCSEC) / 3600.0)
     order = min(_MAX_CONE_ORDER, max(0, math.floor(math.log2(_BASE_SIDE_DEG / radius_deg)) + 1))
-    return _as_ranges(*cone_search(Longitude(ra, u.deg), Latitude(dec, u.deg), radius_deg * u.deg, order)[:2])
+    return _as_ranges(*cells_in_cone(ra, dec, radius_deg, order))
 
 
 def check_box(ra: tuple[float, float], dec: tuple[float, float]) -> None:
@@ -59,13 +55,13 @@ def box_ranges(ra: tuple[float, float], dec: tuple[float, float]) -> NDArray[np.
     width = ra[1] - ra[0] if ra[1] >= ra[0] else ra[1] - ra[0] + 360.0
     cell_C, order = np.arange(12), 0
     while True:
-        lon, lat = healpix_to_lonlat(cell_C.astype(np.uint64), order)
+        lon_C, lat_C = cell_centres(cell_C, order)
         reach = _BASE_REACH_DEG / 2**order + _MARGIN_ARCSEC / 3600
-        is_near_C = (lat.deg >= dec[0] - reach) & (lat.deg <= dec[1] + reach)
+        is_near_C = (lat_C >= dec[0] - reach) & (lat_C <= dec[1] + reach)
         # How far in right ascension a point that near to the centre can be: round a pole, anywhere.
-        turn_C = np.sin(np.radians(min(reach, 90.0))) / np.maximum(np.cos(lat.rad), 1e-9)
-        turn_C = np.where(np.abs(lat.deg) + reach >= 90.0, 180.0, np.degrees(np.arcsin(np.minimum(turn_C, 1.0))))
-        past_C = (lon.deg - ra[0]) % 360.0
+        turn_C = np.sin(np.radians(min(reach, 90.0))) / np.maximum(np.cos(np.radians(lat_C)), 1e-9)
+        turn_C = np.where(np.abs(lat_C) + reach >= 90.0, 180.0, np.degrees(np.arcsin(np.minimum(turn_C, 1.0))))
+        past_C = (lon_C - ra[0]) % 360.0
         cell_C = cell_C[is_near_C & ((past_C <= width + turn_C) | (past_C >= 360.0 - turn_C))]
         if 4 * len(cell_C) > _MAX_BOX_CELLS or order == _MAX_CONE_ORDER:
             return _as_ranges(cell_C, np.full(len(cell_C), order))
@@ -83,10 +79,10 @@ def coalesce(ranges_R2: NDArray[np.int64], num_most: int) -> NDArray[np.int64]:
     return np.stack([ranges_R2[is_new, 0], ranges_R2[is_final, 1]], axis=1)
 
 
-def _as_ranges(found: NDArray[Any], depths: NDArray[Any]) -> NDArray[np.int64]:
+def _as_ranges(cell_P: NDArray[np.int64], order_P: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the cells of several orders as disjoint ranges of order-29 indices, in order."""
-    shifts_P = 2 * (ORDER - depths.astype(np.int64))
-    starts_P = found.astype(np.int64) << shifts_P
+    shifts_P = 2 * (ORDER - order_P)
+    starts_P = cell_P << shifts_P
     stops_P = starts_P + (np.int64(1) << shifts_P)
     by_sky = np.argsort(starts_P)
     starts_P, stops_P = starts_P[by_sky], stops_P[by_sky]

@@ -14,26 +14,38 @@ import click
 import skymetal
 from skymetal.catalogs.errors import InputError, StorageFailed, printable
 from skymetal.catalogs.selection.sdss import casjobs_sql
-from skymetal.deploy.cli_catalog import catalog
-from skymetal.deploy.cli_cluster import cluster
-from skymetal.deploy.cli_jobs import drive, jobs, submit
 from skymetal.deploy.cli_options import job_options, set_option
-from skymetal.deploy.cli_store import store
 from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.console import say
 from skymetal.deploy.evaluation.beside_paper import PAPER
 from skymetal.deploy.interrupt import heed_interrupts
 from skymetal.deploy.jobs.secrets import mask
 from skymetal.deploy.run import open_run
+from skymetal.deploy.steps import STEPS, run_steps
 
 DEMO = Path(__file__).with_name("demo.toml")
+_ELSEWHERE = {
+    "submit": "skymetal.deploy.cli_jobs",
+    "jobs": "skymetal.deploy.cli_jobs",
+    "cluster": "skymetal.deploy.cli_cluster",
+    "store": "skymetal.deploy.cli_store",
+    "catalog": "skymetal.deploy.cli_catalog",
+    "drive": "skymetal.deploy.cli_jobs",
+}
+"""Commands of other modules, which are loaded when one is asked for: each takes its part of a second."""
 
 
 class _Group(click.Group):
     """Turns what goes wrong into one line and an exit code: 2 the user's to mend, 1 ours, 130 stopped."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return list(self.commands)  # in the order of the work, not of the alphabet
+        return [*self.commands, *_ELSEWHERE]  # in the order of the work, not of the alphabet
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in _ELSEWHERE:
+            return super().get_command(context, name)
+        command: click.Command = getattr(import_module(_ELSEWHERE[name]), name)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         heed_interrupts()
@@ -188,11 +200,11 @@ _add_step("report", "The run as one HTML page: numbers, charts, galaxies to look
 
 
 def _evaluate_job(job: Job, against: str | None) -> None:
-    steps, beside = import_module("skymetal.deploy.steps"), import_module("skymetal.deploy.evaluation.against")
+    beside = import_module("skymetal.deploy.evaluation.against")
     with open_run(job) as run:
         # Before anything is evaluated, not after.
         other = None if against in (None, PAPER) else beside.find_other_run(against)
-        steps.run_steps(run, ("evaluate",))
+        run_steps(run, ("evaluate",))
         if other:
             say(beside.compare_runs(run, other))
         elif against:
@@ -201,11 +213,5 @@ def _evaluate_job(job: Job, against: str | None) -> None:
 
 def _run(job: Job, *names: str) -> None:
     """Run the named steps of a job, or all, in its run directory."""
-    # Imported once there is a job to do: torch takes seconds, which help and a wrong job file need not wait for.
-    steps = import_module("skymetal.deploy.steps")
     with open_run(job) as run:
-        steps.run_steps(run, names or tuple(steps.STEPS))
-
-
-for command in (submit, jobs, cluster, store, catalog, drive):
-    main.add_command(command)
+        run_steps(run, names or tuple(STEPS))

@@ -17,6 +17,7 @@ from skymetal.deploy.config import read_job
 from skymetal.deploy.console import format_table, say, track
 from skymetal.deploy.run import open_run
 from skymetal.deploy.run_directory import TARGETS
+from skymetal.deploy.steps import STEPS, run_steps
 from skymetal.engine.store import STORE, CutoutStore, open_store
 from skymetal.engine.summary import summarise_store
 from skymetal.engine.verify import Damage, open_damaged_store, put_back, set_aside, verify
@@ -86,15 +87,15 @@ def repair(run_dir: Path) -> None:
     if not (run_dir / "job.toml").is_file():
         raise InputError(f"{run_dir} is no run directory: it has no job.toml, which says where the images come from")
     job = read_job(run_dir / "job.toml", [f"job.run_dir={run_dir.absolute()}"])
-    steps = import_module("skymetal.deploy.steps")  # imported once there is something to do: torch takes seconds
+    ingesting = import_module(STEPS["ingest"])
     with open_run(job) as run:
-        opened = steps.claim_ingest(run).store
+        opened = ingesting.claim_ingest(run).store
         put_back(opened)  # of a repair that was killed
         damages = _look_over(opened, run.targets)
         for damage in damages:
             say(f"repair: {damage.file} ({damage.what})")
         with set_aside(opened, damages):
-            steps.run_steps(run, ["ingest"])
+            run_steps(run, ["ingest"])
 
 
 def _look_over(opened: CutoutStore, targets: TargetList | None) -> list[Damage]:

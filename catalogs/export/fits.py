@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-from astropy.io.fits import Header
 
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.export.checksum import OnesSum, encode_checksum
 from skymetal.catalogs.export.records import NUMBERS, dtype_of, fill_records, without_decimals
 from skymetal.catalogs.export.rows import Rows, is_text, recast
 from skymetal.catalogs.votable import field_words
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
 
 BLOCK = 2880
 _LETTERS = {"u1": "B", ">i2": "I", ">i4": "J", ">i8": "K", ">f4": "E", ">f8": "D"}
@@ -33,7 +37,7 @@ def write_fits(file: BinaryIO, rows: Rows) -> None:
     dtype = np.dtype([(field.name, dtype_of(field.type, sizes.get(field.name, 0))) for field in rows.schema])
     nulls = {field.name: _null_integer(field) for field in rows.schema if _needs_null_integer(field)}
     header = _header(rows, dtype.itemsize, letters, nulls)
-    file.write(_blocks(Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)])))
+    file.write(_blocks(_new_header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)])))
     place = file.tell()
     file.write(_blocks(header))
     data_sum = OnesSum()
@@ -52,7 +56,7 @@ def write_fits(file: BinaryIO, rows: Rows) -> None:
 
 
 def _header(rows: Rows, row_bytes: int, letters: dict[str, str], nulls: dict[str, int]) -> Header:
-    header = Header(
+    header = _new_header(
         [
             ("XTENSION", "BINTABLE"),
             ("BITPIX", 8),
@@ -78,6 +82,11 @@ def _header(rows: Rows, row_bytes: int, letters: dict[str, str], nulls: dict[str
             header[f"TNULL{number}"] = nulls[field.name]
     for key, value in rows.properties.items():
         header.add_history(_ascii(f"{key} = {value}"))
+    return header
+
+
+def _new_header(cards: Sequence[tuple[Any, ...]]) -> Header:
+    header: Header = import_module("astropy.io.fits").Header(cards)  # astropy is loaded where a file is written
     return header
 
 

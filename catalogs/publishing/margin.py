@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from cdshealpix.nested import external_neighbours
 from numpy.typing import NDArray
 
 from skymetal.catalogs.hats import Pixel
-from skymetal.catalogs.healpix import ORDER, neighbour_cells
+from skymetal.catalogs.healpix import ORDER, cells_outside, neighbour_cells
 from skymetal.catalogs.region import thick_order
 
 MAX_MARGIN_ARCSEC = 3600.0
@@ -25,9 +24,7 @@ def cells_around(pixel: Pixel, order: int) -> NDArray[np.int64]:
     if pixel.order >= order:
         near = neighbour_cells(np.array([pixel.npix >> 2 * (pixel.order - order)]), order)[0]
         return np.unique(near[near >= 0])
-    corners, edges = external_neighbours(np.array([pixel.npix], np.uint64), pixel.order, order - pixel.order)
-    around = np.concatenate([np.asarray(corners).ravel(), np.asarray(edges).ravel()]).astype(np.int64)
-    return np.unique(around[around >= 0])
+    return np.unique(cells_outside(pixel.npix, pixel.order, order))
 
 
 class MarginFinder:

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,6 @@ from xml.parsers import expat
 
 import numpy as np
 import pyarrow as pa
-from astropy.io import votable
-from astropy.io.votable.exceptions import W46, W49, W51
 from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import first_line
@@ -141,11 +140,12 @@ def _type(attributes: dict[str, str]) -> pa.DataType | None:
 
 
 def _read_whole(path: Path) -> np.ma.MaskedArray[Any, Any]:
+    votable = import_module("astropy.io.votable")  # loaded where there is such a table: astropy takes its time
     try:
         with warnings.catch_warnings(), open(path, "rb") as file:
             warnings.simplefilter("ignore")
-            for changed in (W46, W49, W51):  # text cut, an empty integer made 0, an integer made the largest
-                warnings.simplefilter("error", changed)
+            for changed in ("W46", "W49", "W51"):  # text cut, an empty integer made 0, an integer made the largest
+                warnings.simplefilter("error", getattr(votable.exceptions, changed))
             document = votable.parse(file, table_number=0, verify="warn")
             array: np.ma.MaskedArray[Any, Any] = document.get_table_by_index(0).array
             return array

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -19,9 +18,9 @@ from skymetal.deploy.config import Job, read_job
 from skymetal.deploy.interrupt import interrupt
 from skymetal.deploy.jobs.state import CANCEL, read_state
 from skymetal.deploy.jobs.submission import latest_submission, note_refusal
-from skymetal.deploy.jobs.submit import STEPS
 from skymetal.deploy.run import open_run
 from skymetal.deploy.run_directory import Origin
+from skymetal.deploy.steps import STEPS, run_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +62,8 @@ def drive(job_file: Path, steps: Sequence[str], *, origin: Origin, scheduler: Sc
         job = read_job(job_file)
         folder = open_folder(job.job.run_dir)
         _refuse_to_begin(folder, origin)
-        step_functions = import_module("skymetal.deploy.steps")  # torch, and seconds
         with open_run(job, origin, cluster=scheduler.settings(job)) as run:
-            step_functions.run_steps(run, tuple(steps) or STEPS)
+            run_steps(run, tuple(steps or STEPS))
     except Exception as error:
         if folder is not None and origin.submission and not _has_begun(folder, origin.submission):
             note_refusal(folder, origin.submission, first_line(error))

@@ -24,9 +24,9 @@ from skymetal.deploy.jobs.submission import (
     update_submission,
 )
 from skymetal.deploy.jobs.watch import DAMAGED, is_job, observe
+from skymetal.deploy.steps import STEPS
 
 RUNNERS = ("local", "dask", "slurm", "kubernetes")
-STEPS = ("select", "ingest", "train", "score", "publish", "evaluate", "report")
 
 
 def preview(job: Job, steps: Sequence[str], runner: str, *, job_file: Path) -> str:

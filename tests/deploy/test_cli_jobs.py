@@ -11,16 +11,10 @@ from skymetal.catalogs.storage import LocalFolder
 from skymetal.deploy.cli import main
 from skymetal.deploy.jobs.state import DONE, FAILED, JobState, Progress, write_state
 from skymetal.deploy.jobs.submission import latest_submission
-from skymetal.deploy.jobs.submit import STEPS
-from skymetal.deploy.steps import STEPS as STEP_FUNCTIONS
 
 
 def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def test_the_steps_are_those_of_a_run() -> None:
-    assert tuple(STEP_FUNCTIONS) == STEPS
 
 
 @pytest.mark.parametrize(
