@@ -15,6 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
+import cdshealpix.nested  # noqa: F401 (publishing loads it when it needs it, every fork anew)
 import pyarrow.parquet as pq
 
 from skymetal.catalogs.parts import read_manifest

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -8,9 +10,14 @@ from support import runs
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a tiny job that nothing went wrong in."""
-    job = runs.write_job(tmp_path_factory.mktemp("undisturbed"))
-    result = runs.run("run", job)
-    assert result.returncode == 0, result.stderr
-    (job.parent / "stdout").write_text(result.stdout)
-    return job.parent / "run"
+    """The run directory of a tiny job that nothing went wrong in; processes that test side by side share it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "stdout").exists():
+            result = runs.run("run", runs.write_job(folder))
+            assert result.returncode == 0, result.stderr
+            (folder / "stdout").write_text(result.stdout)
+    return folder / "run"

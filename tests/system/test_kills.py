@@ -15,39 +15,40 @@ from support import runs
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_a_job_killed_in_every_step_ends_with_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
+def test_killed_in_every_step_and_gone_on_with_step_by_step_a_job_ends_with_the_same_bytes(
+    undisturbed: Path, tmp_path: Path
+) -> None:
     job = runs.write_job(tmp_path)
     run_dir = tmp_path / "run"
 
     def found(pattern: str, number: int = 1) -> bool:
         return len([path for path in run_dir.glob(pattern) if "writing" not in path.name]) >= number
 
-    moments = [
-        lambda: found("store.zarr/receipts/*.parquet", 2),
-        lambda: found("checkpoints/fold*"),
-        lambda: found("parts/receipts/*.json", 3),
-        lambda: found("versions/.building*"),
-    ]
-    for number, moment in enumerate(moments):
-        was_running = runs.kill_when(moment, "run", job)
-        assert was_running, f"the job ended before moment {number}"
-    result = runs.run("run", job)
-    assert result.returncode == 0, result.stderr
-    assert runs.contents(run_dir / "catalogue") == runs.contents(undisturbed / "catalogue")
-    assert runs.contents(run_dir / "store.zarr") == runs.contents(undisturbed / "store.zarr")
-    assert runs.contents(run_dir / "ensemble") == runs.contents(undisturbed / "ensemble")
-    assert runs.contents(run_dir / "parts") == runs.contents(undisturbed / "parts")
+    def finish(step: str) -> None:
+        result = runs.run(step, job)
+        assert result.returncode == 0, result.stderr
+
+    assert runs.kill_when(lambda: found("store.zarr/receipts/*.parquet", 2), "run", job)
+    finish("ingest")
+    assert runs.kill_when(lambda: found("checkpoints/fold*"), "run", job)
+    finish("train")
+    assert runs.kill_when(lambda: found("parts/receipts/*.json", 3), "run", job)
+    assert not found("parts/manifest.json")
+    finish_while_a_worker_dies("score", job, run_dir)
+    assert runs.kill_when(lambda: found("versions/.building*"), "run", job)
+    for step in ("publish", "evaluate", "report"):
+        finish(step)
+    for name in ("catalogue", "store.zarr", "ensemble", "parts"):
+        assert runs.contents(run_dir / name) == runs.contents(undisturbed / name)
+    assert (run_dir / "evaluation.json").read_text() == (undisturbed / "evaluation.json").read_text()
     assert not list(run_dir.rglob(".writing-*"))
 
 
-def test_step_by_step_and_a_worker_killed_in_mid_score_change_no_byte(undisturbed: Path, tmp_path: Path) -> None:
-    job = runs.write_job(tmp_path)
-    for verb in ("select", "ingest", "train"):
-        assert runs.run(verb, job).returncode == 0
-    process = subprocess.Popen(runs.command("score", job), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    receipts = tmp_path / "run" / "parts" / "receipts"
+def finish_while_a_worker_dies(step: str, job: Path, run_dir: Path) -> None:
+    process = subprocess.Popen(runs.command(step, job), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = len(list(run_dir.glob("parts/receipts/*.json")))
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and len(list(receipts.glob("*.json"))) < 2:
+    while time.monotonic() < deadline and len(list(run_dir.glob("parts/receipts/*.json"))) == done:
         time.sleep(0.005)
     workers = [
         child
@@ -59,10 +60,6 @@ def test_step_by_step_and_a_worker_killed_in_mid_score_change_no_byte(undisturbe
     os.kill(workers[0].pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    for verb in ("publish", "evaluate", "report"):
-        assert runs.run(verb, job).returncode == 0
-    assert runs.contents(tmp_path / "run" / "catalogue") == runs.contents(undisturbed / "catalogue")
-    assert (tmp_path / "run" / "evaluation.json").read_text() == (undisturbed / "evaluation.json").read_text()
 
 
 def test_ctrl_c_stops_with_one_line_and_leaves_nothing_running(tmp_path: Path) -> None:
