@@ -46,13 +46,14 @@ def healpix29(ra_N: NDArray[np.float64], dec_N: NDArray[np.float64]) -> NDArray[
 
 def unit_vectors(healpix_N: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the centres of order-29 cells as unit vectors, shape (N, 3); a position is within 0.4 mas of them."""
-    lon_N, lat_N = np.radians(cell_centres(healpix_N, ORDER))
+    lon, lat = _centres(healpix_N, ORDER)
+    lon_N, lat_N = lon.rad, lat.rad
     return np.stack([np.cos(lat_N) * np.cos(lon_N), np.cos(lat_N) * np.sin(lon_N), np.sin(lat_N)], axis=1)
 
 
 def cell_centres(cell_N: NDArray[np.int64], order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ra and dec of the centre of each cell, in degrees."""
-    lon, lat = _nested().healpix_to_lonlat(cell_N.astype(np.uint64), order)
+    lon, lat = _centres(cell_N, order)
     return lon.deg, lat.deg
 
 
@@ -83,6 +84,10 @@ def cell_borders(cell_N: NDArray[np.int64], order: int, *, points_a_side: int = 
 
 def _nested() -> Any:
     return import_module("cdshealpix.nested")
+
+
+def _centres(cell_N: NDArray[np.int64], order: int) -> Any:
+    return _nested().healpix_to_lonlat(cell_N.astype(np.uint64), order)
 
 
 def _on_sky(ra: Any, dec: Any) -> tuple[Any, Any]:

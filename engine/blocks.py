@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import dask.array as da
 import numpy as np
-from distributed import CancelledError, Client, as_completed, futures_of
+from distributed import Client, Future, as_completed, futures_of
 from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ Receipt = TypeVar("Receipt")
 WAVE_SIZE = 4096
 """Blocks handed to the scheduler at a time: its memory grows by several kB a task."""
 
-NUM_SCHEDULERS_LOST = 10
-"""How often the scheduler may be lost in a wave; it remembers nothing, so what had not come is handed in again."""
+NUM_TRIES = 10
+"""How often what is lost of a wave is handed in again: a scheduler that died remembers nothing."""
 POLL_SECONDS = 0.2
 
 
@@ -39,24 +39,22 @@ def map_over_blocks(task: Callable[[int], Receipt], indices: Sequence[int], clie
     failures: dict[int, str] = {}
     for first in range(0, len(indices), WAVE_SIZE):
         wave = list(indices[first : first + WAVE_SIZE])
-        for num_lost in range(NUM_SCHEDULERS_LOST):
-            lost = []
+        for _ in range(NUM_TRIES):
+            _await_scheduler(client)
+            lost: dict[int, str] = {}
             for outcome, index in _outcomes(client, task, wave):
                 if isinstance(outcome, _Lost):
-                    lost.append(index)
+                    lost[index] = outcome.reason
                 elif isinstance(outcome, _Failure):
                     failures[index] = outcome.reason
                 else:
                     yield outcome
             if not lost:
                 break
-            logger.warning(
-                "the scheduler was lost (%d), and %d blocks with it; they are run again", num_lost + 1, len(lost)
-            )
-            _await_scheduler(client)
-            wave = lost
+            logger.warning("%d blocks are run again: %s", len(lost), next(iter(lost.values())))
+            wave = list(lost)
         else:
-            failures |= dict.fromkeys(lost, f"the scheduler was lost {NUM_SCHEDULERS_LOST} times")
+            failures |= {index: f"{reason}, {NUM_TRIES} times" for index, reason in lost.items()}
     if failures:
         index, reason = min(failures.items())
         raise BlocksFailed(
@@ -66,7 +64,10 @@ def map_over_blocks(task: Callable[[int], Receipt], indices: Sequence[int], clie
 
 
 class _Lost:
-    """A block whose outcome is not known: the scheduler is gone, or has forgotten it."""
+    """A block whose outcome is not known."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 class _Failure:
@@ -102,20 +103,31 @@ def _outcomes(client: Client, task: Callable[[int], Any], wave: list[int]) -> It
     )
     futures = futures_of(client.persist(blocks))
     index_of = {future.key: wave[future.key[1]] for future in futures}
-    done = as_completed(futures)  # with_results would wait for ever for what is on its way when the scheduler dies
+    # With its with_results it would wait for ever for what is on its way when the scheduler dies.
+    done = as_completed(futures, loop=client.loop)
     del futures
     for batch in done.batches():
-        finished = [future for future in batch if future.status == "finished"]
-        try:
-            results = dict(zip([future.key for future in finished], client.gather(finished), strict=True))
-        except (CancelledError, OSError):
-            results = {}
+        results, obstacle = _gather(client, [future for future in batch if future.status == "finished"])
         for future in batch:
-            if future.key in results:
-                yield results[future.key][0], index_of[future.key]
-            elif future.status == "error":
-                reason = future.exception()
-                yield _Failure(f"{type(reason).__name__}: {reason}"), index_of[future.key]
+            index, result = index_of[future.key], results.get(future.key)
+            if result is not None:
+                yield result[0], index
+            elif future.status == "error" and (reason := future.exception()) is not None:
+                yield _Failure(f"{type(reason).__name__}: {reason}"), index
+            elif future.status in ("pending", "lost"):  # the worker that had its result died: it is being run again
+                done.add(future)
+                continue
             else:
-                yield _Lost(), index_of[future.key]
+                yield _Lost(obstacle or "the scheduler was lost"), index
             future.release()
+
+
+def _gather(client: Client, finished: list[Future[Any]]) -> tuple[dict[Any, Any], str]:
+    """Return the results by key, None where one was lost meanwhile, and what kept all of them from coming."""
+    if not finished:
+        return {}, ""  # to gather nothing, too, is a call to the scheduler, which may be gone
+    try:
+        results: dict[Any, Any] = client.gather({future.key: future for future in finished}, errors="skip")
+        return results, ""
+    except Exception as error:  # the scheduler's death, and whatever a client raises that is closing
+        return {}, f"receipts did not arrive ({type(error).__name__}: {error})"

@@ -6,11 +6,15 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 
 import skymetal
+from skymetal.deploy.cli import main
+from skymetal.deploy.steps import STEPS
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ("catalogs", "engine", "train", "deploy")
@@ -48,6 +52,13 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield node.module or ""
 
 
+def loads(tree: ast.AST) -> Iterator[str]:
+    """What is loaded by import_module, where the name stands there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module":
+            yield from (word.value for word in node.args if isinstance(word, ast.Constant))
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_down_and_stand_at_the_top(path: Path) -> None:
     layer = path.relative_to(ROOT).parts[0]
@@ -56,7 +67,7 @@ def test_imports_point_down_and_stand_at_the_top(path: Path) -> None:
         if isinstance(function, ast.FunctionDef) and function.name == FOR_DASK:
             assert set(imports(function)) == {"dask"}
             function.body = []
-    for name in imports(tree):
+    for name in (*imports(tree), *loads(tree)):
         parts = name.split(".")
         assert parts[0] not in LAYERS, f"import skymetal.{name}, not {name}: a user's own {parts[0]}.py would shadow it"
         assert parts[0] not in FORBIDDEN[layer], f"{layer} must not import {parts[0]}"
@@ -92,8 +103,22 @@ def test_the_engine_needs_no_torch() -> None:
     assert "torch" not in loaded_by("import skymetal.engine.score, skymetal.engine.ingest")
 
 
-def test_help_and_a_wrong_job_file_do_not_wait_for_torch() -> None:
-    assert loaded_by("import skymetal.deploy.cli").isdisjoint({"torch", "matplotlib"})
+def test_help_and_a_wrong_job_file_do_not_wait_for_what_they_do_not_need() -> None:
+    heavy = {"torch", "matplotlib", "astropy", "cdshealpix", "scipy", "sklearn", "pandas", "duckdb"}
+    assert loaded_by("import skymetal.deploy.cli").isdisjoint(heavy)
+
+
+def test_ingest_does_not_wait_for_torch() -> None:
+    assert "torch" not in loaded_by(f"import {STEPS['select']}, {STEPS['ingest']}")
+
+
+def test_every_step_and_command_is_where_it_is_looked_for() -> None:
+    for name, module in STEPS.items():
+        assert callable(getattr(import_module(module), name))
+    for name in main.list_commands(click.Context(main)):
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert command.name == name
 
 
 def test_the_public_names_are_these() -> None:

@@ -63,12 +63,24 @@ def test_a_block_that_kills_every_worker_ends_the_pass_by_name(client: Client) -
     assert len(done) >= 3
 
 
+def test_a_block_whose_receipt_is_lost_and_then_its_workers_ends_the_pass_by_name(
+    client: Client, tmp_path: Path
+) -> None:
+    client.run_on_scheduler(_allow_failures, number=0)
+    done: list[object] = []
+    with pytest.raises(BlocksFailed, match=r"of 6 blocks failed, the first is block 0: KilledWorker"):
+        done.extend(map_over_blocks(partial(brightness.deadly_to_send, str(tmp_path)), range(6), client))
+    assert 0 not in done
+    assert len(done) == len(set(done)) >= 3  # those that were on the same worker may be blamed with it
+
+
 @pytest.mark.timeout(120)
 def test_a_scheduler_that_dies_while_a_receipt_is_on_its_way_costs_no_block(tmp_path: Path) -> None:
     with dask_processes.processes(tmp_path / "cluster", tls_dir=None, num_workers=1) as cluster:
 
         def die() -> None:
-            while not (tmp_path / "0").exists():
+            deadline = time.monotonic() + 60
+            while not (tmp_path / "0").exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
             time.sleep(1)  # the block is done, the receipt is being gathered
             cluster.running[0].kill()

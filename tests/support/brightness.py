@@ -117,6 +117,23 @@ class SlowToSend:
         return SlowToSend, (self.index,)
 
 
+class DeadlyToSend:
+    """A receipt that kills its worker when it is sent."""
+
+    def __reduce__(self) -> tuple[type[DeadlyToSend], tuple[()]]:
+        os._exit(9)
+
+
+def deadly_to_send(folder: str, index: int) -> object:
+    """Return the index; of block 0 a deadly receipt, and then death."""
+    if index:
+        return index
+    if (Path(folder) / "done").exists():
+        os._exit(9)
+    (Path(folder) / "done").touch()
+    return DeadlyToSend()
+
+
 def slow_to_send(folder: str, index: int) -> SlowToSend:
     (Path(folder) / str(index)).touch()
     return SlowToSend(index)

@@ -10,7 +10,10 @@ from support import runs
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a tiny job that nothing went wrong in; processes that test side by side share it."""
+    """The run directory of a tiny job that nothing went wrong in.
+
+    Processes that test side by side share it: whoever runs something in it works in a copy.
+    """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
     folder.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -80,13 +81,20 @@ def test_lsdb_finds_the_galaxies_around_a_position(undisturbed: Path) -> None:
     ) == (sorted(near["object_id"]))
 
 
-def test_the_same_command_again_does_nothing_and_says_the_same(undisturbed: Path) -> None:
-    before = times_of_writing(undisturbed)
-    result = runs.run("run", undisturbed.parent / "job.toml")
+@pytest.fixture
+def copy(undisturbed: Path, tmp_path: Path) -> Path:
+    """A run directory to do something in, beside its job file."""
+    shutil.copytree(undisturbed.parent, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy" / "run"
+
+
+def test_the_same_command_again_does_nothing_and_says_the_same(undisturbed: Path, copy: Path) -> None:
+    before = times_of_writing(copy)
+    result = runs.run("run", copy.parent / "job.toml")
     assert result.returncode == 0, result.stderr
     first = (undisturbed.parent / "stdout").read_text().splitlines()
     assert set(result.stdout.splitlines()) <= set(first)
-    assert times_of_writing(undisturbed) == before
+    assert times_of_writing(copy) == before
 
 
 def times_of_writing(run_dir: Path) -> dict[Path, int]:
@@ -121,8 +129,8 @@ def test_the_events_tell_what_ran_and_how_long(undisturbed: Path) -> None:
         ("job.seed=4", "with seed = 3, but this job has seed = 4"),
     ],
 )
-def test_a_run_is_not_continued_with_other_settings(undisturbed: Path, change: str, message: str) -> None:
-    result = runs.run("run", undisturbed.parent / "job.toml", "--set", change)
+def test_a_run_is_not_continued_with_other_settings(copy: Path, change: str, message: str) -> None:
+    result = runs.run("run", copy.parent / "job.toml", "--set", change)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1

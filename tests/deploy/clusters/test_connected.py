@@ -160,7 +160,7 @@ def test_a_pass_outlives_its_scheduler_that_comes_back_and_not_one_that_does_not
             assert sorted(set(map_over_blocks(brightness.echo_slowly, range(40), client))) == list(range(40))
             disturber.join(timeout=60)
         with LazyCluster(by_address(cluster, start_timeout_min=SOON), scratch=tmp_path) as lazy:
-            blocks = map_over_blocks(brightness.echo_slowly, range(40), lazy.client())
+            blocks = map_over_blocks(brightness.echo_slowly, range(4000), lazy.client())
             next(blocks)
             cluster.close()
             with pytest.raises(BlocksFailed, match="the scheduler is gone and did not come back in time"):
