@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -101,25 +102,29 @@ def _outcomes(client: Client, task: Callable[[int], Any], wave: list[int]) -> It
     blocks = da.from_array(np.asarray(wave), chunks=1).map_blocks(
         partial(_run_one, task), dtype=object, meta=np.empty(0, dtype=object)
     )
-    futures = futures_of(client.persist(blocks))
-    index_of = {future.key: wave[future.key[1]] for future in futures}
-    # With its with_results it would wait for ever for what is on its way when the scheduler dies.
-    done = as_completed(futures, loop=client.loop)
-    del futures
-    for batch in done.batches():
-        results, obstacle = _gather(client, [future for future in batch if future.status == "finished"])
-        for future in batch:
-            index, result = index_of[future.key], results.get(future.key)
-            if result is not None:
-                yield result[0], index
-            elif future.status == "error" and (reason := future.exception()) is not None:
-                yield _Failure(f"{type(reason).__name__}: {reason}"), index
-            elif future.status in ("pending", "lost"):  # the worker that had its result died: it is being run again
-                done.add(future)
-                continue
-            else:
-                yield _Lost(obstacle or "the scheduler was lost"), index
-            future.release()
+    waiting = {future.key: future for future in futures_of(client.persist(blocks))}
+    try:
+        # With its with_results it would wait for ever for what is on its way when the scheduler dies.
+        done = as_completed(waiting.values(), loop=client.loop)
+        for batch in done.batches():
+            results, obstacle = _gather(client, [future for future in batch if future.status == "finished"])
+            for future in batch:
+                index, result = wave[future.key[1]], results.get(future.key)
+                if result is None and future.status in ("pending", "lost"):
+                    done.add(future)  # the worker that had its result died: it is being run again
+                    continue
+                del waiting[future.key]
+                if result is not None:
+                    yield result[0], index
+                elif future.status == "error" and (reason := future.exception()) is not None:
+                    yield _Failure(f"{type(reason).__name__}: {reason}"), index
+                else:
+                    yield _Lost(obstacle or "the scheduler was lost"), index
+                future.release()
+    finally:
+        if waiting and client.status == "running":  # given up: the cluster may be somebody else's
+            with suppress(Exception):  # nor may the scheduler's death now hide why
+                client.cancel(list(waiting.values()))
 
 
 def _gather(client: Client, finished: list[Future[Any]]) -> tuple[dict[Any, Any], str]:

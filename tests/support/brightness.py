@@ -106,6 +106,11 @@ def echo_slowly(index: int) -> int:
     return index
 
 
+def leave_a_trace_slowly(folder: str, index: int) -> int:
+    (Path(folder) / str(index)).touch()
+    return echo_slowly(index)
+
+
 class SlowToSend:
     """A receipt that takes its worker three seconds to send."""
 

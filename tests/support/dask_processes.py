@@ -76,7 +76,7 @@ class Processes:
         self.scheduler_file.unlink(missing_ok=True)
         where = ["--host", self.host, "--port", str(self.port), "--dashboard-address", "127.0.0.1:0"]
         where += ["--scheduler-file", str(self.scheduler_file)]
-        process = self._start("scheduler", *where, *options(self.tls_dir), wrapped=self.inside)
+        process = self._start("distributed.cli.dask_scheduler", *where, *options(self.tls_dir), wrapped=self.inside)
         deadline = time.monotonic() + 60
         found = None
         while not found:
@@ -102,8 +102,19 @@ class Processes:
         more += ["--nanny" if nanny else "--no-nanny", "--local-directory", str(self.folder / "scratch")]
         more += ["--resources", resources] if resources else []
         return self._start(
-            "worker", self.address, *more, *options(tls_dir or self.tls_dir), env=env or {}, wrapped=wrapped
+            "distributed.cli.dask_worker",
+            self.address,
+            *more,
+            *options(tls_dir or self.tls_dir),
+            env=env or {},
+            wrapped=wrapped,
         )
+
+    def start_gpu_workers(self) -> subprocess.Popen[bytes]:
+        """Start `dask cuda worker`: a worker a GPU."""
+        more = ["--dashboard-address", "127.0.0.1:0", "--host", "127.0.0.1", "--memory-limit", "0"]
+        more += ["--local-directory", str(self.folder / "scratch")]
+        return self._start("dask_cuda.cli", self.address, *more)
 
     def await_workers(self, number: int) -> None:
         guard = security(self.tls_dir) if self.tls_dir else None
@@ -114,11 +125,11 @@ class Processes:
         return (self.folder / "log").read_text()
 
     def _start(
-        self, role: str, *arguments: str, env: Mapping[str, str] | None = None, wrapped: Sequence[str] = ()
+        self, module: str, *arguments: str, env: Mapping[str, str] | None = None, wrapped: Sequence[str] = ()
     ) -> subprocess.Popen[bytes]:
         with open(self.folder / "log", "ab") as log:
             process = subprocess.Popen(
-                [*wrapped, sys.executable, "-m", "distributed.cli.dask_" + role, *arguments],
+                [*wrapped, sys.executable, "-m", module, *arguments],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **ENVIRONMENT, **self.config, **(env or {})},

@@ -1,4 +1,7 @@
-"""One worker a GPU, by dask-cuda itself; the two GPUs are there in name only (tests/support/fake_gpus)."""
+"""One worker a GPU, by dask-cuda itself: in a cluster of our own, or started by `dask cuda worker`.
+
+The two GPUs are there in name only (tests/support/fake_gpus).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ SUPPORT = Path(__file__).resolve().parent.parent / "support"
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["local-cuda", "auto"])
+@pytest.mark.parametrize("kind", ["auto", "address"])
 def test_each_gpu_has_a_worker_and_each_rank_sees_its_workers_gpu_alone(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("dask_cuda", reason="dask-cuda is not installed")
     path = os.pathsep.join([str(SUPPORT / "fake_gpus"), str(SUPPORT.parent)])
