@@ -58,6 +58,7 @@ views = {views}
 runtime = "{runtime}"
 {ensemble}
 """
+MIN_PEER_GALAXIES = 4 * peers.BATCH_SIZE
 
 
 def main() -> None:
@@ -72,6 +73,8 @@ def main() -> None:
     parser.add_argument("--no-ray", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if arguments.peer_galaxies < MIN_PEER_GALAXIES:
+        parser.error(f"--peer-galaxies must be at least {MIN_PEER_GALAXIES}: each actor's first batch is not counted")
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), arguments)
     print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
