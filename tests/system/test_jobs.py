@@ -22,8 +22,8 @@ from skymetal.deploy.jobs.watch import LOST, View, observe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-# A hundred and fifty shards: time to be told to stop, also on a fast machine.
-JOB = runs.TINY_JOB.replace("num_galaxies = 192", "num_galaxies = 2400")
+# Three hundred shards: time to be told to stop, also on a fast machine.
+JOB = runs.TINY_JOB.replace("num_galaxies = 192", "num_galaxies = 4800")
 STEPS = ("select", "ingest")
 
 
@@ -82,10 +82,10 @@ def test_a_job_outlives_its_shell_is_watched_cancelled_and_resumed(plain: Path, 
     assert "state   stopped\nreason  cancelled" in jobs("status", job)
     _, alive = psutil.wait_procs(everybody, timeout=20)
     assert alive == []
-    assert num_shards(run_dir) < 150
+    assert num_shards(run_dir) < 300
     jobs("resume", run_dir)
     assert jobs("wait", job, "--timeout", "120") == "done\n"
-    assert "ingest: 2400 targets" in jobs("logs", job)
+    assert "ingest: 4800 targets" in jobs("logs", job)
     assert runs.contents(run_dir / "store.zarr") == runs.contents(plain / "store.zarr")
     assert not list(run_dir.rglob(".writing-*"))
 

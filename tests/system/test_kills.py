@@ -32,7 +32,7 @@ def test_killed_in_every_step_and_gone_on_with_step_by_step_a_job_ends_with_the_
     finish("ingest")
     assert runs.kill_when(lambda: found("checkpoints/fold*"), "run", job)
     finish("train")
-    assert runs.kill_when(lambda: found("parts/receipts/*.json", 3), "run", job)
+    assert runs.kill_when(lambda: found("parts/receipts/*.json"), "run", job)
     assert not found("parts/manifest.json")
     finish_while_a_worker_dies("score", job, run_dir)
     assert runs.kill_when(lambda: found("versions/.building*"), "run", job)
@@ -46,15 +46,13 @@ def test_killed_in_every_step_and_gone_on_with_step_by_step_a_job_ends_with_the_
 def finish_while_a_worker_dies(step: str, job: Path, run_dir: Path) -> None:
     process = subprocess.Popen(runs.command(step, job), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     done = len(list(run_dir.glob("parts/receipts/*.json")))
+    workers: list[psutil.Process] = []
     deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and len(workers) < 2:
+        children = psutil.Process(process.pid).children(recursive=True)
+        workers = [child for child in children if "spawn_main" in " ".join(child.cmdline())]
     while time.monotonic() < deadline and len(list(run_dir.glob("parts/receipts/*.json"))) == done:
         time.sleep(0.005)
-    workers = [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
-    assert len(workers) == 2
     assert process.poll() is None
     os.kill(workers[0].pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=200)
