@@ -34,8 +34,9 @@ def map_over_blocks(task: Callable[[int], Receipt], indices: Sequence[int], clie
     """Run ``task(index)`` on the cluster for every index and yield its receipts as they come.
 
     A task must commit its own result and be harmless when run twice: Dask runs it again when a worker dies.
-    A scheduler that is lost is waited for as long as the client tries to connect again. Raises BlocksFailed after the
-    last block has ended, when any of them failed, or where the scheduler does not come back.
+    A scheduler that is lost is waited for as long as the client tries to connect again. Closed early, the pass cancels
+    what is left of it. Raises BlocksFailed after the last block has ended, when any of them failed, or where the
+    scheduler does not come back.
     """
     failures: dict[int, str] = {}
     for first in range(0, len(indices), WAVE_SIZE):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert result.returncode == 0, result.stderr
             (folder / "stdout").write_text(result.stdout)
     return folder / "run"
+
+
+@pytest.fixture
+def job(undisturbed: Path, tmp_path: Path) -> Path:
+    """The job file beside a copy of the undisturbed run, to do something in."""
+    shutil.copytree(undisturbed.parent, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy" / "job.toml"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,6 @@ from support import runs
 from skymetal.deploy.cli import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-
-
-@pytest.fixture
-def job(undisturbed: Path, tmp_path: Path) -> Path:
-    """A finished run of its own, since evaluating one changes its figures."""
-    shutil.copytree(undisturbed.parent, tmp_path / "copy", symlinks=True)
-    return tmp_path / "copy" / "job.toml"
 
 
 def test_a_run_is_set_beside_the_paper(job: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import duckdb
@@ -81,21 +80,14 @@ def test_lsdb_finds_the_galaxies_around_a_position(undisturbed: Path) -> None:
     ) == (sorted(near["object_id"]))
 
 
-@pytest.fixture
-def copy(undisturbed: Path, tmp_path: Path) -> Path:
-    """A run directory to do something in, beside its job file."""
-    shutil.copytree(undisturbed.parent, tmp_path / "copy", symlinks=True)
-    return tmp_path / "copy" / "run"
-
-
-def test_the_same_command_again_does_nothing_and_says_the_same(copy: Path) -> None:
-    first = runs.run("run", copy.parent / "job.toml")  # writes the report again, which names its place
+def test_the_same_command_again_does_nothing_and_says_the_same(job: Path) -> None:
+    first = runs.run("run", job)  # writes the report again, which names its place
     assert first.returncode == 0, first.stderr
-    before = times_of_writing(copy)
-    second = runs.run("run", copy.parent / "job.toml")
+    before = times_of_writing(job.parent / "run")
+    second = runs.run("run", job)
     assert second.returncode == 0, second.stderr
     assert second.stdout == first.stdout
-    assert times_of_writing(copy) == before
+    assert times_of_writing(job.parent / "run") == before
 
 
 def times_of_writing(run_dir: Path) -> dict[Path, int]:
@@ -130,8 +122,8 @@ def test_the_events_tell_what_ran_and_how_long(undisturbed: Path) -> None:
         ("job.seed=4", "with seed = 3, but this job has seed = 4"),
     ],
 )
-def test_a_run_is_not_continued_with_other_settings(copy: Path, change: str, message: str) -> None:
-    result = runs.run("run", copy.parent / "job.toml", "--set", change)
+def test_a_run_is_not_continued_with_other_settings(job: Path, change: str, message: str) -> None:
+    result = runs.run("run", job, "--set", change)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
