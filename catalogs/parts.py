@@ -6,7 +6,6 @@ file. Until the receipt is there the part does not exist; a file that no receipt
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +58,7 @@ class PartReceipt:
 
     def to_json(self) -> bytes:
         """Return the receipt as bytes that depend on its values alone."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True).encode()
+        return json.dumps(vars(self), sort_keys=True).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +89,7 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return the manifest as bytes that depend on its values alone."""
-        rows = [dataclasses.asdict(receipt) for receipt in self.receipts]
+        rows = [vars(receipt) for receipt in self.receipts]
         return json.dumps({"run_digest": self.run_digest, "receipts": rows}, sort_keys=True, indent=1).encode()
 
     @cached_property

@@ -5,10 +5,8 @@ part → checked rows → pixel folders, margins → summaries, data model, list
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,9 +28,11 @@ from skymetal.catalogs.contents import (
 )
 from skymetal.catalogs.data_model import DATA_MODEL, describe_columns
 from skymetal.catalogs.hats import Pixel
-from skymetal.catalogs.parts import PartReceipt, read_part
-from skymetal.catalogs.publishing.dataset import DatasetWriter
+from skymetal.catalogs.publishing.ahead import map_ahead
+from skymetal.catalogs.publishing.dataset import DatasetWriter, WrittenFile
 from skymetal.catalogs.publishing.edition import Edition
+from skymetal.catalogs.publishing.file_plan import FilePlan, check_order, plan_files
+from skymetal.catalogs.publishing.file_rows import read_rows
 from skymetal.catalogs.publishing.margin_table import MarginTable
 from skymetal.catalogs.publishing.ranks import Ranks
 from skymetal.catalogs.storage import Folder, digest
@@ -42,7 +42,6 @@ from skymetal.catalogs.votable import PARQUET_CONTENT_KEY, PARQUET_VERSION, PARQ
 IDS_AT_ONCE = 1 << 25
 NUM_THREADS = 3
 """Two keep two cores busy while one waits for the disk."""
-READ_AHEAD = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +55,50 @@ class PublishProgress:
 def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgress]:
     """Write every file of a version into a folder that nobody looks into; the small ones are not flushed.
 
-    Raises RuntimeError where the parts are damaged, out of order, or hold an object_id twice. Memory: a few parts,
-    128 MB of margins, ``IDS_AT_ONCE`` ids, and the files' footers.
+    Raises RuntimeError where the parts are damaged, out of order, or hold an object_id twice. Memory: a few files'
+    rows, 128 MB of margins, ``IDS_AT_ONCE`` ids, and the files' footers.
     """
+    check_order(edition)
     pixels = hats.settle_pixels(Ranks(edition), max_rows=edition.max_rows) if edition.is_hats else []
+    galaxies = _writer(edition, building / edition.name)
+    margins = None
+    if edition.is_hats and edition.margin_arcsec:
+        margins = MarginTable(_writer(edition, building / edition.margin_name), edition, pixels)
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        galaxies = _writer(edition, building / edition.name, pool)
-        margins = None
-        if edition.is_hats and edition.margin_arcsec:
-            margins = MarginTable(_writer(edition, building / edition.margin_name, pool), edition, pixels)
-        for done, (receipt, rows) in enumerate(_checked_parts(edition, pool), start=1):
-            for folder, piece in _pieces(rows, pixels) if edition.is_hats else [(hats.DATASET, rows)]:
-                if piece.num_rows:
-                    galaxies.append(folder, piece, shard=receipt.index)
+        make = partial(_make_file, edition, galaxies, margins)
+        for made in map_ahead(pool, make, enumerate(plan_files(edition, pixels))):
+            galaxies.add(made.written)
             if margins:
-                margins.add(rows)
-            yield PublishProgress(num_done=done, num_total=len(edition.manifest.receipts))
-        galaxies.flush()
+                margins.add(made.in_margins)
+            yield PublishProgress(num_done=made.last_shard + 1, num_total=len(edition.manifest.receipts))
         _check_rows(edition, galaxies, pool)
-        _write_descriptions(edition, building, galaxies, margins, pixels)
+        has_margins = margins is not None and margins.finish(pool)
+    _write_descriptions(edition, building, galaxies, margins if has_margins else None, pixels)
 
 
-def _writer(edition: Edition, folder: Folder, pool: Executor) -> DatasetWriter:
+@dataclass(frozen=True, kw_only=True)
+class _MadeFile:
+    """A file of galaxies, the last shard that is in it, and its rows that are in the margins of pixels."""
+
+    written: WrittenFile
+    last_shard: int
+    in_margins: list[tuple[Pixel, pa.Table]]
+
+
+def _make_file(
+    edition: Edition, galaxies: DatasetWriter, margins: MarginTable | None, numbered: tuple[int, FilePlan]
+) -> _MadeFile:
+    number, plan = numbered
+    rows = read_rows(edition, plan)
+    written = galaxies.write(number, plan.folder, rows, **{"skymetal.source_shards": plan.source_shards})
+    return _MadeFile(
+        written=written,
+        last_shard=plan.pieces[-1].receipt.index,
+        in_margins=margins.find(rows) if margins else [],
+    )
+
+
+def _writer(edition: Edition, folder: Folder) -> DatasetWriter:
     provenance = {f"skymetal.{key}": value for key, value in edition.provenance.items()}
     header = votable_header(edition.schema, name=edition.name)
     provenance["skymetal.manifest"] = edition.manifest.digest
@@ -88,55 +109,7 @@ def _writer(edition: Edition, folder: Folder, pool: Executor) -> DatasetWriter:
         sort_key=edition.sort_key,
         version=edition.version,
         words=provenance | words,
-        pool=pool,
     )
-
-
-def _read(edition: Edition, receipt: PartReceipt) -> pa.Table:
-    """Return a part's rows, all that its receipt counts; RuntimeError where it has other columns."""
-    table = read_part(edition.parts, receipt)
-    where = f"{edition.parts}/{receipt.file}"
-    if table.schema.names != edition.schema.names or table.schema.types != edition.schema.types:
-        raise RuntimeError(f"{where} has other columns than the catalogue: {table.schema.names}")
-    if table.num_rows != receipt.num_rows:
-        raise RuntimeError(f"{where} holds {table.num_rows} rows; its receipt says {receipt.num_rows}")
-    return table
-
-
-def _checked_parts(edition: Edition, pool: Executor) -> Iterator[tuple[PartReceipt, pa.Table]]:
-    """Yield every part's rows, some read ahead; raise RuntimeError where they are not what they should be, in order."""
-    last: int | None = None
-    ahead: deque[tuple[PartReceipt, Future[pa.Table]]] = deque()
-    receipts = iter(edition.manifest.receipts)
-    while True:
-        for receipt in itertools.islice(receipts, READ_AHEAD - len(ahead)):
-            ahead.append((receipt, pool.submit(_read, edition, receipt)))
-        if not ahead:
-            return
-        receipt, reading = ahead.popleft()
-        table = reading.result()
-        where = f"{edition.parts}/{receipt.file}"
-        if table.num_rows:
-            keys = table[edition.sort_key].to_numpy()
-            if (int(keys[0]), int(keys[-1])) != (receipt.first_key, receipt.last_key):
-                raise RuntimeError(f"{where} has another first or last row than its receipt says")
-            if (keys[1:] < keys[:-1]).any() or (last is not None and keys[0] < last):
-                raise RuntimeError(
-                    f"{where} is out of order: {edition.sort_key} goes down in it, or from the part before"
-                )
-            last = int(keys[-1])
-        yield receipt, table
-
-
-def _pieces(table: pa.Table, pixels: list[Pixel]) -> Iterator[tuple[str, pa.Table]]:
-    """Cut a part's rows at the borders of the sky pixels; yield each piece with its folder in the table."""
-    if table.num_rows:
-        keys = table["_healpix_29"].to_numpy()
-        starts = np.array([pixel.start for pixel in pixels])
-        first, last = (int(place) - 1 for place in np.searchsorted(starts, (keys[0], keys[-1]), side="right"))
-        cuts = [*np.searchsorted(keys, starts[first : last + 1]).tolist(), len(keys)]
-        for pixel, (start, stop) in zip(pixels[first : last + 1], itertools.pairwise(cuts), strict=True):
-            yield pixel.folder, table.slice(start, stop - start)
 
 
 def _check_rows(edition: Edition, galaxies: DatasetWriter, pool: Executor) -> None:
@@ -147,7 +120,8 @@ def _check_rows(edition: Edition, galaxies: DatasetWriter, pool: Executor) -> No
     for turn in range(num_rounds):
         files = [entry.file for entry in galaxies.entries]
         read = partial(_read_ids, galaxies.folder, turn=turn, num_rounds=num_rounds)
-        ids = np.sort(np.concatenate(list(pool.map(read, files))))
+        ids = np.concatenate(list(pool.map(read, files)))
+        ids.sort()
         repeated = ids[1:][ids[1:] == ids[:-1]]
         if len(repeated):
             raise RuntimeError(f"{edition.parts}: object_id {repeated[0]} was scored twice; nothing is published")
@@ -176,15 +150,14 @@ def _write_descriptions(
         small_files[hats.PARTITION_INFO] = hats.partition_info(pixels)
     num_partitions = len(pixels) if edition.is_hats else len(galaxies.entries)
     galaxies.finish(small_files)
-    has_margins = margins is not None and margins.finish()
     model = describe_columns(edition.schema, title=edition.name)
     building.write(DATA_MODEL, model, flush=False)
     entries = [describe_file(DATA_MODEL, model), *galaxies.named_entries()]
-    if margins and has_margins:
+    if margins:
         entries += margins.writer.named_entries()
     contents = encode_contents(entries)
     building.write(CONTENTS, contents, flush=False)
-    tables = hats.collection_properties(primary=edition.name, margins=[edition.margin_name] if has_margins else [])
+    tables = hats.collection_properties(primary=edition.name, margins=[edition.margin_name] if margins else [])
     top = {
         "obs_collection": edition.name,
         **(tables if edition.is_hats else {}),

@@ -45,6 +45,17 @@ class Edition:
         """The column that the parts are sorted by, within and from part to part."""
         return sort_key(self.schema.names)
 
+    @cached_property
+    def row_bytes(self) -> int:
+        """What a row takes in memory; every column of a catalogue is of one width."""
+        widths: list[int] = [
+            field.type.list_size * field.type.value_type.bit_width
+            if pa.types.is_fixed_size_list(field.type)
+            else field.type.bit_width
+            for field in self.schema
+        ]
+        return -(-sum(widths) // 8)
+
     @property
     def margin_name(self) -> str:
         """The name of the table of margins."""

@@ -1,14 +1,16 @@
-"""The table of margins: few rows of a part for many pixels, held until a pixel's are worth a file of their own."""
+"""The table of margins: few rows of a file for many pixels, held until a pixel's are worth a file of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Executor
 
 import numpy as np
 import pyarrow as pa
 
 from skymetal.catalogs import hats
 from skymetal.catalogs.hats import Pixel
+from skymetal.catalogs.publishing.ahead import map_ahead
 from skymetal.catalogs.publishing.dataset import DatasetWriter
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin import MarginFinder
@@ -27,27 +29,36 @@ class MarginTable:
         self._num_held = 0
         self._written: set[Pixel] = set()
 
-    def add(self, rows: pa.Table) -> None:
-        """Take the next rows of the pass."""
+    def find(self, rows: pa.Table) -> list[tuple[Pixel, pa.Table]]:
+        """Return copies of those rows that are in margins, with the pixels whose margins these are; in any thread."""
         found = list(self._finder.find(rows["_healpix_29"].to_numpy()))
         if not found:
-            return
-        taken, first = rows.take(np.concatenate([row_M for _, row_M in found])), 0
-        for pixel, row_M in found:
-            self._held.setdefault(pixel, []).append(taken.slice(first, len(row_M)))
-            first += len(row_M)
-        self._num_held += first
-        while self._num_held * self.writer.row_bytes > BYTES_HELD:
-            self._write(max(self._held, key=lambda each: sum(table.num_rows for table in self._held[each])))
+            return []
+        taken = rows.take(np.concatenate([row_M for _, row_M in found]))
+        ends = np.cumsum([len(row_M) for _, row_M in found]).tolist()
+        return [
+            (pixel, taken.slice(end - len(row_M), len(row_M))) for (pixel, row_M), end in zip(found, ends, strict=True)
+        ]
 
-    def finish(self) -> bool:
+    def add(self, found: Iterable[tuple[Pixel, pa.Table]]) -> None:
+        """Take what was found among the next rows of the pass."""
+        for pixel, rows in found:
+            self._held.setdefault(pixel, []).append(rows)
+            self._num_held += rows.num_rows
+        while self._num_held * self._edition.row_bytes > BYTES_HELD:
+            fullest = max(self._held, key=lambda each: sum(table.num_rows for table in self._held[each]))
+            self.writer.add(self.writer.write(len(self.writer.entries), fullest.folder, self._take(fullest)))
+
+    def finish(self, pool: Executor) -> bool:
         """Write what is held and the summaries; return whether there is any row, so whether there is a table."""
-        for pixel in sorted(self._held, key=lambda each: each.start):
-            self._write(pixel)
+        held = sorted(self._held, key=lambda each: each.start)
+        first = len(self.writer.entries)
+        jobs = ((number, pixel, self._take(pixel)) for number, pixel in enumerate(held, start=first))
+        for written in map_ahead(pool, lambda job: self.writer.write(job[0], job[1].folder, job[2]), jobs):
+            self.writer.add(written)
         pixels = sorted(self._written, key=lambda each: each.start)
         if not pixels:
             return False
-        self.writer.flush()
         edition = self._edition
         properties = hats.margin_properties(
             name=edition.margin_name,
@@ -64,8 +75,8 @@ class MarginTable:
         )
         return True
 
-    def _write(self, pixel: Pixel) -> None:
+    def _take(self, pixel: Pixel) -> pa.Table:
         rows = pa.concat_tables(self._held.pop(pixel))
         self._num_held -= rows.num_rows
-        self.writer.write(pixel.folder, rows)
         self._written.add(pixel)
+        return rows

@@ -15,7 +15,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.hats import parse_properties
 from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.parts import Manifest, commit_part, read_manifest, read_part, write_manifest
-from skymetal.catalogs.publishing import build, dataset
+from skymetal.catalogs.publishing import build, file_plan
 from skymetal.catalogs.publishing.build import PublishProgress
 from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
@@ -105,7 +105,7 @@ def test_every_row_lies_in_its_pixel_and_no_pixel_is_overfull(tmp_path: Path) ->
 def test_parts_are_joined_to_files_of_a_decent_size_within_a_pixel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "FILE_ROWS", 40)
+    monkeypatch.setattr(file_plan, "FILE_ROWS", 40)
     table = make_table(2, 1000)
     write_parts(LocalFolder(tmp_path / "parts"), table, step=17)
     *_, receipt = start(LocalFolder(tmp_path), table, read_manifest(LocalFolder(tmp_path / "parts")))
