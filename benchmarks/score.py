@@ -189,19 +189,21 @@ def turned(image: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 def forward_only(peer: dict[str, Any], num_processes: int, seconds: float) -> float:
     """Return images a second of processes that start together and do nothing else."""
     command = [sys.executable, str(Path(peers.__file__)), "forward", json.dumps(peer | {"seconds": seconds})]
-    environment = dict(os.environ, OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_=str(1 << 28), MALLOC_MMAP_MAX_="0")
-    started = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-        for _ in range(num_processes)
-    ]
-    for process in started:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return sum(float(process.communicate()[0]) for process in started)
+    with tempfile.TemporaryDirectory() as folder:  # what it keeps there is not for `score` to find
+        environment = dict(os.environ, OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_=str(1 << 28), MALLOC_MMAP_MAX_="0")
+        environment["TMPDIR"] = folder
+        started = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+            for _ in range(num_processes)
+        ]
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return sum(float(process.communicate()[0]) for process in started)
 
 
 def run_peer(name: str, peer: dict[str, Any], num_galaxies: int, path: list[Path]) -> float:

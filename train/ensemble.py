@@ -152,7 +152,8 @@ def _load_member(
 ) -> Member:
     tensors = load(_read(folder, entry.weights))
     name = entry.weights.name
-    network = MetallicityNet(num_labels=len(card.labels), num_bands=len(card.image_spec.bands))
+    with torch.device("meta"):  # without weights: they come from the file
+        network = MetallicityNet(num_labels=len(card.labels), num_bands=len(card.image_spec.bands))
     wanted = network.state_dict()
     if tensors.keys() != wanted.keys():
         names = sorted(tensors.keys() ^ wanted.keys())
@@ -163,7 +164,7 @@ def _load_member(
             raise RuntimeError(f"{folder}/{name} is of another network: {key!r} is {got}, not {want}")
         if not bool(torch.isfinite(tensor).all()):
             raise RuntimeError(f"{folder}/{name}: {key!r} has values that are not finite; train this fold again")
-    network.load_state_dict(tensors)
+    network.load_state_dict(tensors, assign=True)
     folded = fold_batch_norm(network)
     folded.to(device)
     return Member(

@@ -1,7 +1,8 @@
-"""Copies on this machine's disk of what is in a bucket, for what can only open a path; and work that is half done.
+"""Files on this machine's disk that can be had again: copies of what is in a bucket, and what was dear to compute.
 
-They lie in the folder for temporary files (TMPDIR), readable by nobody else. A copy is named by its URL and entity tag,
-so it is never stale; those that nobody has asked for in a week are deleted when another is made.
+They lie in the folder for temporary files (TMPDIR), readable by nobody else. Each is named by what it was made of (a
+URL and its entity tag, a digest), so it is never stale; those that nobody has asked for in a week are deleted when
+another is made.
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ def place_of(url: str) -> Path:
     return _root() / "work" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def keep(url: str, stamp: FileStamp, pieces: Iterator[bytes]) -> Path:
-    """Return the path of a copy, written from ``pieces`` unless it is there; of several processes one writes."""
+def keep(source: str, stamp: FileStamp, pieces: Iterator[bytes]) -> Path:
+    """Return the path of a file, written from ``pieces`` unless it is there; of several processes one writes.
+
+    ``source`` and ``stamp`` together are what it is made of.
+    """
     folder = LocalFolder(_root() / "copies")
-    name = hashlib.sha256(repr((url, stamp)).encode()).hexdigest()[:32]
+    name = hashlib.sha256(repr((source, stamp)).encode()).hexdigest()[:32]
     path = folder.path / name
     folder.path.mkdir(exist_ok=True)
     with open(folder.path / f".{name}.lock", "w", encoding="utf-8") as lock:
@@ -38,7 +42,7 @@ def keep(url: str, stamp: FileStamp, pieces: Iterator[bytes]) -> Path:
             os.utime(path)
             return path
         _delete_old(folder.path)
-        with folder.open_new(name, flush=False) as file:
+        with folder.open_new(name) as file:
             for piece in pieces:
                 file.write(piece)
     return path

@@ -72,7 +72,16 @@ class MetallicityNet(nn.Module):
             DrawnDropout(dropout[1], NUM_FEATURES),
             last,
         )
-        self.apply(_initialise)
+        if not last.weight.is_meta:  # made on the meta device, it is to get its weights from a file
+            self._initialise(last, starts_as_mean)
+
+    def _initialise(self, last: nn.Linear, starts_as_mean: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+                nn.init.zeros_(module.bias)
         if starts_as_mean:
             # A random first prediction would cost many steps to unlearn.
             nn.init.zeros_(last.weight)
@@ -127,11 +136,3 @@ def in_memory_format(network: MetallicityNet, memory_format: torch.memory_format
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=memory_format)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    elif isinstance(module, nn.Linear):
-        nn.init.kaiming_normal_(module.weight)
-        nn.init.zeros_(module.bias)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,27 @@ def test_processes_that_start_at_once_do_not_read_each_others_weights(tmp_path: 
         out, errors = process.communicate(timeout=100)
         assert out == "the same\n", errors
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_is_converted_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    converted: list[bytes] = []
+    convert = mnn_runtime._convert
+
+    def count(graph: bytes) -> Iterator[bytes]:
+        converted.append(graph)
+        yield from convert(graph)
+
+    monkeypatch.setattr(mnn_runtime, "_convert", count)
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network = fold_batch_norm(seen_network())
+    first, again = (MnnRuntime(network).run(images)[0] for _ in range(2))
+    assert torch.equal(first, again)
+    assert len(converted) == 1
+    MnnRuntime(network).run(images[:1])
+    torch.nn.init.normal_(network.conv1.weight)
+    MnnRuntime(network).run(images)
+    assert len(set(converted)) == 3, "another shape and other weights are other files"
 
 
 def test_a_runtime_that_computes_other_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
