@@ -134,6 +134,7 @@ def make_part(parts: LocalFolder, number: int, sky: tuple[Any, Any, Any]) -> Non
 
 
 def bare_write(table: pa.Table, file: Path, codec: str) -> float:
+    file.unlink(missing_ok=True)
     begun = time.perf_counter()
     pq.write_table(table, file, compression=codec, use_dictionary=False)
     descriptor = os.open(file, os.O_RDONLY)

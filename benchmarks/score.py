@@ -76,6 +76,7 @@ def main() -> None:
     if arguments.peer_galaxies < MIN_PEER_GALAXIES:
         parser.error(f"--peer-galaxies must be at least {MIN_PEER_GALAXIES}: each actor's first batch is not counted")
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["TMPDIR"] = folder  # nothing is kept from an earlier benchmark
         result = measure(Path(folder), arguments)
     print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
 

@@ -1,8 +1,7 @@
 """The HATS layout (IVOA note 1.0): sky pixels, paths and small files, as functions of their arguments alone.
 
 A catalogue is cut into HEALPix pixels, coarse where the sky is empty and fine where it is crowded, so that no pixel
-holds more than ``max_rows`` rows. A pixel is a folder of part files (``hats_npix_suffix=/``): what was scored as one
-block stays one file, and nothing has to be merged.
+holds more than ``max_rows`` rows. A pixel is a folder of part files (``hats_npix_suffix=/``), each of consecutive rows.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import skymetal
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import read_manifest
+from skymetal.catalogs.publishing.build import FileWritten
 from skymetal.catalogs.publishing.publish import PublishReceipt
 from skymetal.catalogs.publishing.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
@@ -42,9 +43,13 @@ def publish(run: Run) -> None:
         },
     )
     for item in run.directory.track(
-        progress, title="publish", total=len(manifest.receipts), unit="parts", amount=lambda _: 1
+        progress, title="publish", total=manifest.num_rows, unit="rows", amount=_num_written
     ):
         if isinstance(item, PublishReceipt):
             receipt = item
     kind = "HATS" if receipt.is_hats else "plain Parquet"
     say(f"publish: {receipt.num_rows} rows in {receipt.num_partitions} partitions ({kind}) at {receipt.place}")
+
+
+def _num_written(item: FileWritten | PublishReceipt) -> int:
+    return item.num_rows if isinstance(item, FileWritten) else 0

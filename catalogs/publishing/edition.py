@@ -15,7 +15,7 @@ from skymetal.catalogs.schema import sort_key
 from skymetal.catalogs.storage import Folder, digest
 
 # Part of a version's name: raise it whenever the same parts would become other files.
-LAYOUT = 2
+LAYOUT = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,12 +42,19 @@ class FilePlan:
         return f"{self.pieces[0].receipt.index}-{self.pieces[-1].receipt.index}"
 
 
-def check_order(edition: Edition) -> None:
-    """Raise RuntimeError where the receipts' first and last keys do not go up from part to part."""
+def check_receipts(edition: Edition) -> None:
+    """Raise RuntimeError where the receipts' keys do not go up from part to part, or deny what the counts say.
+
+    A part without rows is not read: there is nothing in it that could be lost.
+    """
     last: int | None = None
     for receipt in edition.manifest.receipts:
-        if receipt.first_key is None or receipt.last_key is None:  # not a row
+        if receipt.first_key is None or receipt.last_key is None:
+            if receipt.num_rows or receipt.first_key is not None or receipt.last_key is not None:
+                raise _contradictory(edition, receipt)
             continue
+        if receipt.num_rows < 1:
+            raise _contradictory(edition, receipt)
         if last is not None and receipt.first_key < last:
             raise out_of_order(edition, receipt)
         last = receipt.last_key
@@ -57,6 +64,14 @@ def out_of_order(edition: Edition, receipt: PartReceipt) -> RuntimeError:
     """Return what is to be said of a part whose rows go down."""
     where = f"{edition.parts}/{receipt.file}"
     return RuntimeError(f"{where} is out of order: {edition.sort_key} goes down in it, or from the part before")
+
+
+def _contradictory(edition: Edition, receipt: PartReceipt) -> RuntimeError:
+    return RuntimeError(
+        f"the receipt of {edition.parts}/{receipt.file} is damaged: it counts {receipt.num_rows} rows and gives "
+        f"{receipt.first_key} and {receipt.last_key} for the first and the last {edition.sort_key}; delete it and "
+        "run `skymetal score` again"
+    )
 
 
 def plan_files(edition: Edition, pixels: Sequence[Pixel]) -> Iterator[FilePlan]:
@@ -86,7 +101,9 @@ def _cut(receipts: Sequence[PartReceipt], pixels: Sequence[Pixel]) -> Iterator[t
         start = 0
         while start < receipt.num_rows:
             if pixels and not room:
-                pixel = next(following)
+                pixel = next(following, None)
+                if pixel is None:
+                    raise RuntimeError(f"{receipt.file} holds rows that are in no pixel: their index is not of the sky")
                 room = pixel.num_rows
             stop = min(receipt.num_rows, start + room) if pixels else receipt.num_rows
             yield pixel, Piece(receipt=receipt, start=start, stop=stop)

@@ -1,24 +1,42 @@
-"""The rows of one file, read from the parts it is made of and checked against the receipts and the plan."""
+"""The rows of a file, read from the parts it is made of and checked against the receipts and the plan."""
 
 from __future__ import annotations
+
+from functools import lru_cache, partial
 
 import pyarrow as pa
 
 from skymetal.catalogs.parts import PartReceipt, read_part
 from skymetal.catalogs.publishing.edition import Edition
-from skymetal.catalogs.publishing.file_plan import FilePlan, out_of_order
+from skymetal.catalogs.publishing.file_plan import FilePlan, Piece, out_of_order
+
+PARTS_HELD = 4
 
 
-def read_rows(edition: Edition, plan: FilePlan) -> pa.Table:
-    """Return the rows of a file; RuntimeError where a part is damaged, out of order, or not in the file's pixel."""
-    rows = pa.concat_tables(
-        _read(edition, piece.receipt).slice(piece.start, piece.stop - piece.start) for piece in plan.pieces
-    )
-    first, last = (rows[edition.sort_key][place].as_py() for place in (0, -1))
-    pixel = plan.pixel
-    if pixel and not (pixel.start <= first and last < pixel.stop):
-        raise RuntimeError(f"{edition.parts}: the rows for {plan.folder} lie elsewhere; nothing is published")
-    return rows
+class RowReader:
+    """Reads the rows of files. A part that several files share is read once while these follow each other."""
+
+    def __init__(self, edition: Edition) -> None:
+        self._edition = edition
+        self._read_shared = lru_cache(maxsize=PARTS_HELD)(partial(_read, edition))
+
+    def read(self, plan: FilePlan) -> pa.Table:
+        """Return the rows of a file, in any thread.
+
+        RuntimeError where a part is damaged, out of order, or not in the file's pixel.
+        """
+        edition, pixel = self._edition, plan.pixel
+        rows = pa.concat_tables(map(self._read_piece, plan.pieces))
+        first, last = (rows[edition.sort_key][place].as_py() for place in (0, -1))
+        if pixel and not (pixel.start <= first and last < pixel.stop):
+            raise RuntimeError(f"{edition.parts}: the rows for {plan.folder} lie elsewhere; nothing is published")
+        return rows
+
+    def _read_piece(self, piece: Piece) -> pa.Table:
+        receipt = piece.receipt
+        if piece.stop - piece.start == receipt.num_rows:
+            return _read(self._edition, receipt)
+        return self._read_shared(receipt).slice(piece.start, piece.stop - piece.start)
 
 
 def _read(edition: Edition, receipt: PartReceipt) -> pa.Table:

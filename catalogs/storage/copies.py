@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from skymetal.catalogs.errors import InputError
@@ -60,5 +61,6 @@ def _root() -> Path:
 
 def _delete_old(folder: Path) -> None:
     for path in folder.iterdir():
-        if time.time() - path.lstat().st_mtime > KEPT_SECONDS:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process's half-written file has got its name
+            if time.time() - path.lstat().st_mtime > KEPT_SECONDS:
+                path.unlink()

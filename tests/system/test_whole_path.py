@@ -114,16 +114,16 @@ def test_the_events_tell_what_ran_and_how_long(undisturbed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("step", "change", "message"),
     [
-        ("score.views=2", "began `score` with views = 1, but this job has views = 2"),
-        ("train.num_epochs=4", "num_epochs"),
-        ("images.size_pix=64", "began `ingest` with size_pix = 32, but this job has size_pix = 64"),
-        ("job.seed=4", "with seed = 3, but this job has seed = 4"),
+        ("score", "score.views=2", "began `score` with views = 1, but this job has views = 2"),
+        ("train", "train.num_epochs=4", "num_epochs"),
+        ("ingest", "images.size_pix=64", "began `ingest` with size_pix = 32, but this job has size_pix = 64"),
+        ("run", "job.seed=4", "with seed = 3, but this job has seed = 4"),
     ],
 )
-def test_a_run_is_not_continued_with_other_settings(job: Path, change: str, message: str) -> None:
-    result = runs.run("run", job, "--set", change)
+def test_a_run_is_not_continued_with_other_settings(job: Path, step: str, change: str, message: str) -> None:
+    result = runs.run(step, job, "--set", change)
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -8,6 +8,7 @@ in the working directory meanwhile, and two at once would read each other's. Wha
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
 MAX_DIFFERENCE = 1e-3
 NUM_PROVED = 4
+_DIGEST_BYTES = 32
 _SOURCE, _CONVERTED = "member.onnx", "member.mnn"
 _CONVERT = (
     f"import _tools; _tools.mnnconvert(['', '-f', 'ONNX', '--modelFile', '{_SOURCE}', '--MNNModel', '{_CONVERTED}', "
@@ -90,8 +92,7 @@ def _compute(module: Any, images_NCHW: NDArray[np.float32]) -> tuple[NDArray[np.
 
 def _load(network: MetallicityNet, shape: tuple[int, ...]) -> Any:
     graph = to_onnx(network, num_images=shape[0], num_bands=shape[1], size_pix=shape[2]).SerializeToString()
-    # The next process of this machine, or a worker that takes a dead one's place, has it in a tenth of the time.
-    converted = copies.keep("mnn", (version("MNN"), digest(graph)), _convert(graph))
+    converted = _converted(graph)
     # One thread: with two the sums are taken in another order, and a core a process is faster than two threads.
     config = {"backend": "CPU", "precision": "high", "numThread": 1}
     with _silence():
@@ -101,8 +102,23 @@ def _load(network: MetallicityNet, shape: tuple[int, ...]) -> Any:
         return nn.load_module_from_file(str(converted), [IMAGES], [LABELS, FEATURES], runtime_manager=manager)
 
 
+def _converted(graph: bytes) -> Path:
+    """Return MNN's own file of an ONNX graph, made once for all processes of this machine.
+
+    The next process, or a worker that takes a dead one's place, has it in a fifth of the time. It ends with its own
+    digest, which MNN does not look at: one that was damaged meanwhile is made again.
+    """
+    for _ in range(2):
+        path = copies.keep("mnn", (version("MNN"), digest(graph)), _convert(graph))
+        data = path.read_bytes()
+        if hashlib.sha256(data[:-_DIGEST_BYTES]).digest() == data[-_DIGEST_BYTES:]:
+            return path
+        path.unlink(missing_ok=True)
+    raise RuntimeError(f"{path} is another file than was written there a moment ago; look at the disk, or set TMPDIR")
+
+
 def _convert(graph: bytes) -> Iterator[bytes]:
-    """Yield MNN's own file of an ONNX graph, made when it is first asked for."""
+    """Yield what :func:`_converted` keeps, made when it is first asked for."""
     with tempfile.TemporaryDirectory(prefix="skymetal-mnn-") as folder:
         (Path(folder) / _SOURCE).write_bytes(graph)
         result = subprocess.run(
@@ -111,7 +127,9 @@ def _convert(graph: bytes) -> Iterator[bytes]:
         converted = Path(folder) / _CONVERTED
         if result.returncode or not converted.exists():
             raise RuntimeError(f"MNN could not read the network (exit code {result.returncode}); {REMEDY}")
-        yield converted.read_bytes()
+        data = converted.read_bytes()
+        yield data
+        yield hashlib.sha256(data).digest()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from skymetal.catalogs.hats import DATASET, settle_pixels
 from skymetal.catalogs.parts import Manifest, PartReceipt
 from skymetal.catalogs.publishing import file_plan
 from skymetal.catalogs.publishing.edition import Edition
-from skymetal.catalogs.publishing.file_plan import check_order, plan_files
+from skymetal.catalogs.publishing.file_plan import check_receipts, plan_files
 from skymetal.catalogs.storage import LocalFolder
 
 
@@ -77,6 +78,15 @@ def test_wide_rows_make_files_of_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_receipts_that_go_down_are_refused_by_the_name_of_the_part() -> None:
-    check_order(make_edition([[1, 4], [], [4, 5]]))
+    check_receipts(make_edition([[1, 4], [], [4, 5]]))
     with pytest.raises(RuntimeError, match=r"part-000002\.parquet is out of order: _healpix_29 goes down"):
-        check_order(make_edition([[1, 4], [], [3, 5]]))
+        check_receipts(make_edition([[1, 4], [], [3, 5]]))
+
+
+@pytest.mark.parametrize("lie", [{"num_rows": 0}, {"num_rows": -5}, {"first_key": None}, {"last_key": None}])
+def test_a_receipt_that_contradicts_itself_is_refused(lie: dict[str, int | None]) -> None:
+    edition = make_edition([[1, 4], [4, 5]])
+    first, second = edition.manifest.receipts
+    manifest = Manifest(run_digest="run", receipts=(dataclasses.replace(first, **lie), second))
+    with pytest.raises(RuntimeError, match=r"the receipt of .*part-000000\.parquet is damaged: it counts"):
+        check_receipts(dataclasses.replace(edition, manifest=manifest))

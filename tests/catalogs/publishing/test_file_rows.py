@@ -10,7 +10,7 @@ from skymetal.catalogs.hats import Pixel
 from skymetal.catalogs.parts import commit_part, write_manifest
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.file_plan import FilePlan, Piece
-from skymetal.catalogs.publishing.file_rows import read_rows
+from skymetal.catalogs.publishing.file_rows import RowReader
 from skymetal.catalogs.storage import LocalFolder
 
 PIXEL = Pixel(order=29, npix=0, num_rows=0)
@@ -42,7 +42,7 @@ def plan(edition: Edition, *pieces: tuple[int, int, int], pixel: Pixel | None = 
 
 def test_pieces_of_parts_are_joined_in_their_order(tmp_path: Path) -> None:
     edition = make_edition(tmp_path, [[1, 2, 3], [4], [5, 6]])
-    rows = read_rows(edition, plan(edition, (0, 1, 3), (1, 0, 1), (2, 0, 1)))
+    rows = RowReader(edition).read(plan(edition, (0, 1, 3), (1, 0, 1), (2, 0, 1)))
     assert rows["_healpix_29"].to_pylist() == [2, 3, 4, 5]
 
 
@@ -50,14 +50,14 @@ def test_a_part_whose_rows_go_down_within_it_is_named(tmp_path: Path) -> None:
     edition = make_edition(tmp_path, [[1, 2], [2, 7, 3, 8]])
     for pieces in ([(0, 0, 2), (1, 0, 4)], [(1, 0, 1)]):  # also where another file takes the rows that go down
         with pytest.raises(RuntimeError, match=r"part-000001-.* is out of order: _healpix_29 goes down"):
-            read_rows(edition, plan(edition, *pieces))
+            RowReader(edition).read(plan(edition, *pieces))
 
 
 def test_rows_of_another_pixel_than_the_plans_are_refused(tmp_path: Path) -> None:
     edition = make_edition(tmp_path, [[0, 0, 1]])
-    assert read_rows(edition, plan(edition, (0, 0, 2), pixel=PIXEL)).num_rows == 2
+    assert RowReader(edition).read(plan(edition, (0, 0, 2), pixel=PIXEL)).num_rows == 2
     with pytest.raises(RuntimeError, match=r"the rows for dataset/Norder=29/Dir=0/Npix=0 lie elsewhere"):
-        read_rows(edition, plan(edition, (0, 0, 3), pixel=PIXEL))
+        RowReader(edition).read(plan(edition, (0, 0, 3), pixel=PIXEL))
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_a_receipt_that_says_otherwise_than_its_part_is_refused(tmp_path: Path, 
     edition = make_edition(tmp_path, [[1, 2, 3]])
     receipt = dataclasses.replace(edition.manifest.receipts[0], **lie)
     with pytest.raises(RuntimeError, match=what):
-        read_rows(edition, FilePlan(pieces=(Piece(receipt=receipt, start=0, stop=3),)))
+        RowReader(edition).read(FilePlan(pieces=(Piece(receipt=receipt, start=0, stop=3),)))

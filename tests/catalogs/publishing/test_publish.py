@@ -16,7 +16,7 @@ from skymetal.catalogs.hats import parse_properties
 from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.parts import Manifest, commit_part, read_manifest, read_part, write_manifest
 from skymetal.catalogs.publishing import build, file_plan
-from skymetal.catalogs.publishing.build import PublishProgress
+from skymetal.catalogs.publishing.build import FileWritten
 from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.storage import LocalFolder
@@ -50,7 +50,7 @@ def write_parts(folder: LocalFolder, table: pa.Table, step: int = 170) -> Manife
 
 def start(
     run_dir: LocalFolder, table: pa.Table, manifest: Manifest, settings: CatalogSettings = SETTINGS
-) -> Iterator[PublishProgress | PublishReceipt]:
+) -> Iterator[FileWritten | PublishReceipt]:
     return publish(
         parts=LocalFolder(run_dir.path / "parts"),
         manifest=manifest,

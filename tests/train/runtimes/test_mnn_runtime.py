@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,15 @@ from skymetal.train.member import fold_batch_norm
 from skymetal.train.runtimes import mnn_runtime
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for temporary files that is empty: nothing was converted before."""
+    folder = tmp_path_factory.mktemp("kept")
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
 
 
 def test_it_computes_what_torch_computes_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
@@ -52,8 +62,7 @@ def test_processes_that_start_at_once_do_not_read_each_others_weights(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_network_is_converted_once_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_a_network_is_converted_once_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     converted: list[bytes] = []
     convert = mnn_runtime._convert
 
@@ -71,6 +80,22 @@ def test_a_network_is_converted_once_a_machine(tmp_path: Path, monkeypatch: pyte
     torch.nn.init.normal_(network.conv1.weight)
     MnnRuntime(network).run(images)
     assert len(set(converted)) == 3, "another shape and other weights are other files"
+
+
+@pytest.mark.parametrize("how", ["a bit", "cut", "empty"])
+def test_a_kept_conversion_that_was_damaged_is_made_again(kept: Path, how: str) -> None:
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network = fold_batch_norm(seen_network())
+    said = MnnRuntime(network).run(images)[0]
+    (file,) = [path for path in kept.rglob("copies/*") if not path.name.startswith(".")]
+    whole = bytearray(file.read_bytes())
+    damaged = whole[: {"a bit": len(whole), "cut": len(whole) // 2, "empty": 0}[how]]
+    if how == "a bit":
+        damaged[len(damaged) // 3] ^= 4
+    file.write_bytes(damaged)
+    assert torch.equal(MnnRuntime(network).run(images)[0], said)
+    again = file.read_bytes()  # not the same bytes: the converter gives each file a number of its own
+    assert hashlib.sha256(again[:-32]).digest() == again[-32:]
 
 
 def test_a_runtime_that_computes_other_numbers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
