@@ -79,17 +79,19 @@ class Heartbeat:
             logger.warning("the end of the job could not be recorded: %s", error)
         self._state = None
 
-    def _write(self) -> None:
+    def _write(self, *, flush: bool = True) -> None:
         with self._lock:
             if self._state is not None:
                 self.confirm()
-                write_state(self._folder, self._state)
+                write_state(self._folder, self._state, flush=flush)
 
     def _beat(self) -> None:
         while not self._end.wait(sightings.RENEW_SECONDS):
             try:
                 self._lease.renew()
-                self._write()
+                # Whoever is frozen between the look at the lease and the write does harm when it wakes: no waiting for
+                # the disk in between, for what the next beat replaces.
+                self._write(flush=False)
                 if self._state is not None and not self.is_cancelled and self._folder.exists(CANCEL):
                     self.is_cancelled = True
                     _interrupt()

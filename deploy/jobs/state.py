@@ -71,10 +71,10 @@ def refuse_other_types(value: Any) -> None:
             raise ValueError(f"{name} is {given!r}")
 
 
-def write_state(folder: Folder, state: JobState) -> None:
-    """Replace the state file, with the time."""
+def write_state(folder: Folder, state: JobState, *, flush: bool = True) -> None:
+    """Replace the state file, with the time; without flush it may be lost with the machine."""
     content = asdict(replace(state, heartbeat=round(time.time(), 1)))
-    folder.write(STATE, json.dumps(content, sort_keys=True, indent=1).encode())
+    folder.write(STATE, json.dumps(content, sort_keys=True, indent=1).encode(), flush=flush)
 
 
 def read_state(folder: Folder) -> JobState | None:

@@ -16,7 +16,7 @@ from support.made_catalogue import NUM_ROWS, make_table, publish_table
 from skymetal.catalogs.catalog import Catalog, open_catalog
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.healpix import healpix29
-from skymetal.catalogs.publishing import dataset
+from skymetal.catalogs.publishing import file_plan
 from skymetal.catalogs.region import cone_ranges
 
 
@@ -346,7 +346,7 @@ def test_the_catalogue_passes_the_strict_check_of_hats_with_several_files_a_pixe
     tmp_path: Path, table: pa.Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validation = pytest.importorskip("hats.io.validation")
-    monkeypatch.setattr(dataset, "FILE_ROWS", 100)
+    monkeypatch.setattr(file_plan, "FILE_ROWS", 100)
     receipt = publish_table(tmp_path, table, rows_a_part=60)
     files = list((Path(receipt.place) / "tiny" / "dataset").rglob("part-*.parquet"))
     assert len(files) > len({file.parent for file in files}), "no pixel has several files: nothing would be shown"
