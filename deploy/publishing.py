@@ -5,7 +5,7 @@ from __future__ import annotations
 import skymetal
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import read_manifest
-from skymetal.catalogs.publishing.build import FileWritten
+from skymetal.catalogs.publishing.build import PublishProgress
 from skymetal.catalogs.publishing.publish import PublishReceipt
 from skymetal.catalogs.publishing.publish import publish as publish_parts
 from skymetal.catalogs.schema import catalogue_schema
@@ -51,5 +51,5 @@ def publish(run: Run) -> None:
     say(f"publish: {receipt.num_rows} rows in {receipt.num_partitions} partitions ({kind}) at {receipt.place}")
 
 
-def _num_written(item: FileWritten | PublishReceipt) -> int:
-    return item.num_rows if isinstance(item, FileWritten) else 0
+def _num_written(item: PublishProgress | PublishReceipt) -> int:
+    return item.num_rows if isinstance(item, PublishProgress) else 0

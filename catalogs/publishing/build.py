@@ -46,13 +46,13 @@ NUM_THREADS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileWritten:
-    """A file of galaxies is in its pixel, with so many of the pass's rows."""
+class PublishProgress:
+    """So many more of the pass's rows are in a file of their pixel."""
 
     num_rows: int
 
 
-def build_edition(edition: Edition, building: Folder) -> Iterator[FileWritten]:
+def build_edition(edition: Edition, building: Folder) -> Iterator[PublishProgress]:
     """Write every file of a version into a folder that nobody looks into; the small ones are not flushed.
 
     Raises RuntimeError where the parts are damaged, out of order, or hold an object_id twice. Memory: a few files'
@@ -72,7 +72,7 @@ def build_edition(edition: Edition, building: Folder) -> Iterator[FileWritten]:
             ids.append(made.ids)
             if margins:
                 margins.add(made.in_margins)
-            yield FileWritten(num_rows=int(made.written.footer.num_rows))
+            yield PublishProgress(num_rows=int(made.written.footer.num_rows))
         checking = pool.submit(_check_ids, edition, ids)
         has_margins = margins is not None and margins.finish(pool)
         checking.result()

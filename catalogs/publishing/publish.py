@@ -26,7 +26,7 @@ from skymetal.catalogs.data_model import DATA_MODEL
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.hats import COLLECTION
 from skymetal.catalogs.parts import Manifest
-from skymetal.catalogs.publishing.build import FileWritten, build_edition
+from skymetal.catalogs.publishing.build import PublishProgress, build_edition
 from skymetal.catalogs.publishing.edition import Edition
 from skymetal.catalogs.publishing.margin import MAX_MARGIN_ARCSEC
 from skymetal.catalogs.storage import Folder
@@ -86,7 +86,7 @@ def publish(
     run_dir: Folder,
     settings: CatalogSettings,
     provenance: dict[str, str],
-) -> Iterator[FileWritten | PublishReceipt]:
+) -> Iterator[PublishProgress | PublishReceipt]:
     """Publish a finished pass as ``run_dir/catalogue``; the last thing yielded is the receipt.
 
     With positions the catalogue is in HATS; without, it is plain Parquet files in object_id order. It is proved on

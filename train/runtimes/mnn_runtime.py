@@ -8,7 +8,6 @@ in the working directory meanwhile, and two at once would read each other's. Wha
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import subprocess
 import sys
@@ -33,7 +32,7 @@ from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
 MAX_DIFFERENCE = 1e-3
 NUM_PROVED = 4
-_DIGEST_BYTES = 32
+_DIGEST_BYTES = 64
 _SOURCE, _CONVERTED = "member.onnx", "member.mnn"
 _CONVERT = (
     f"import _tools; _tools.mnnconvert(['', '-f', 'ONNX', '--modelFile', '{_SOURCE}', '--MNNModel', '{_CONVERTED}', "
@@ -111,7 +110,7 @@ def _converted(graph: bytes) -> Path:
     for _ in range(2):
         path = copies.keep("mnn", (version("MNN"), digest(graph)), _convert(graph))
         data = path.read_bytes()
-        if hashlib.sha256(data[:-_DIGEST_BYTES]).digest() == data[-_DIGEST_BYTES:]:
+        if digest(data[:-_DIGEST_BYTES]).encode() == data[-_DIGEST_BYTES:]:
             return path
         path.unlink(missing_ok=True)
     raise RuntimeError(f"{path} is another file than was written there a moment ago; look at the disk, or set TMPDIR")
@@ -129,7 +128,7 @@ def _convert(graph: bytes) -> Iterator[bytes]:
             raise RuntimeError(f"MNN could not read the network (exit code {result.returncode}); {REMEDY}")
         data = converted.read_bytes()
         yield data
-        yield hashlib.sha256(data).digest()
+        yield digest(data).encode()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from skymetal.catalogs.hats import parse_properties
 from skymetal.catalogs.healpix import healpix29
 from skymetal.catalogs.parts import Manifest, commit_part, read_manifest, read_part, write_manifest
 from skymetal.catalogs.publishing import build, file_plan
-from skymetal.catalogs.publishing.build import FileWritten
+from skymetal.catalogs.publishing.build import PublishProgress
 from skymetal.catalogs.publishing.publish import CatalogSettings, PublishReceipt, publish
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.storage import LocalFolder
@@ -50,7 +50,7 @@ def write_parts(folder: LocalFolder, table: pa.Table, step: int = 170) -> Manife
 
 def start(
     run_dir: LocalFolder, table: pa.Table, manifest: Manifest, settings: CatalogSettings = SETTINGS
-) -> Iterator[FileWritten | PublishReceipt]:
+) -> Iterator[PublishProgress | PublishReceipt]:
     return publish(
         parts=LocalFolder(run_dir.path / "parts"),
         manifest=manifest,
@@ -108,8 +108,9 @@ def test_parts_are_joined_to_files_of_a_decent_size_within_a_pixel(
     monkeypatch.setattr(file_plan, "FILE_ROWS", 40)
     table = make_table(2, 1000)
     write_parts(LocalFolder(tmp_path / "parts"), table, step=17)
-    *_, receipt = start(LocalFolder(tmp_path), table, read_manifest(LocalFolder(tmp_path / "parts")))
+    *written, receipt = start(LocalFolder(tmp_path), table, read_manifest(LocalFolder(tmp_path / "parts")))
     assert isinstance(receipt, PublishReceipt)
+    assert sum(step.num_rows for step in written) == 1000
     files = data_files(receipt)
     assert len({file.parent for file in files}) < len(files) < len(list((tmp_path / "parts").glob("*.parquet")))
     assert max(pq.read_metadata(file).num_rows for file in files) <= 40 + 17
