@@ -28,7 +28,7 @@ BATCH_SIZE = 64
 def forward(settings: dict[str, Any]) -> float:
     """Images a second of the runtime alone, on images that are ready."""
     card = describe_ensemble(settings["ensemble"])
-    batch = 32 if settings["runtime"] == "mnn" else 64
+    batch = settings["batch_size"]
     torch.set_num_threads(1)
     ensemble = load_ensemble(card.path, digest=card.digest, num_views=1, batch_size=batch, runtime=settings["runtime"])
     runtime = ensemble.members[0].runtime

@@ -4,12 +4,13 @@
 
 over_forward     galaxies a second of `score` (read, check, views, networks, rows, parts, receipts; loading included,
                  the start of the cluster apart) over those of as many processes that do nothing but run the fastest
-                 runtime on images that are ready
+                 runtime on images that are ready; the two take turns, as a shared machine's speed changes
 over_ray         over Ray Data's map_batches with as many actors and torch as it is; its start apart
 over_dataloader  over a torch DataLoader, a cutout at a time from the same store, and torch as it is; its start apart
 
 All predict the same members in the same views. With --pictures the cutouts are those JPEGs, flipped and turned until
-there are enough. Ray is installed, for the time of the benchmark, into a folder of its own.
+there are enough. Ray is installed, for the time of the benchmark, into a folder of its own. `lost` says where the
+workers' time went that was not the bare forward pass, in shares of the pass.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,8 @@ from skymetal.catalogs.targets import write_targets
 from skymetal.deploy.config import read_job
 from skymetal.deploy.run import open_run
 from skymetal.deploy.scoring import make_score_plan
-from skymetal.engine.score import finish_score, score
+from skymetal.engine.blocks import map_over_blocks
+from skymetal.engine.score import ScoredPart, finish_score, score_block
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import CutoutStore, create_store, open_store
 
@@ -49,9 +52,9 @@ num_galaxies = 96
 source = "simulated"
 stretch = "asinh"
 size_pix = {size_pix}
-shard_size = 128
+shard_size = 64
 [train]
-num_folds = 2
+num_folds = {members}
 num_epochs = 1
 [score]
 views = {views}
@@ -66,9 +69,11 @@ def main() -> None:
     parser.add_argument("--galaxies", type=int, default=4096)
     parser.add_argument("--peer-galaxies", type=int, default=256)
     parser.add_argument("--size-pix", type=int, default=128)
+    parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--runtime", default="auto")
-    parser.add_argument("--seconds", type=float, default=20, help="of the bare forward pass, before and after")
+    parser.add_argument("--seconds", type=float, default=20, help="of the bare forward pass, each time")
+    parser.add_argument("--rounds", type=int, default=4, help="the pass is halted so often for the bare one")
     parser.add_argument("--pictures", type=Path, help="a folder of JPEGs; left out, the pixels are noise")
     parser.add_argument("--no-ray", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -89,23 +94,30 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     with open_run(read_job(job, [])) as run:
         plan = make_score_plan(run)
         plan.check()
-        work = plan.predictor.num_views * len(list(Path(ensemble).glob("fold*.safetensors")))
+        work = plan.predictor.num_views * arguments.members
         peer = {"store": str(plan.store.folder), "ensemble": ensemble, "views": plan.predictor.num_views}
-        before = forward_only(peer | {"runtime": plan.predictor.runtime}, num_workers, arguments.seconds)
-        client = run.cluster.client()
+        peer |= {"runtime": plan.predictor.runtime, "batch_size": plan.predictor.batch_size}
+        client, score = run.cluster.client(), partial(score_block, plan)
+        bare = [forward_only(peer, num_workers, arguments.seconds)]
+        parts: list[ScoredPart] = []
+        seconds = 0.0
+        for blocks in np.array_split(plan.missing_blocks(), arguments.rounds):
+            begun = time.perf_counter()
+            parts += map_over_blocks(score, blocks.tolist(), client)
+            seconds += time.perf_counter() - begun
+            bare.append(forward_only(peer, num_workers, arguments.seconds))
         begun = time.perf_counter()
-        for _ in score(plan, client):
-            pass
         finish_score(plan)
-        ours = arguments.galaxies / (time.perf_counter() - begun)
-    after = forward_only(peer | {"runtime": plan.predictor.runtime}, num_workers, arguments.seconds)
-    forward = (before + after) / 2 / work
+        seconds += time.perf_counter() - begun
+    ours, forward = arguments.galaxies / seconds, float(np.mean(bare)) / work
     loader = run_peer("dataloader", peer, arguments.peer_galaxies, [])
     result = {
         "over_forward": round(ours / forward, 3),
         "over_dataloader": round(ours / loader, 3),
+        "lost": where_time_went(parts, seconds, arguments.galaxies / forward),
+        "seconds": round(seconds, 1),
         "galaxies_per_second": {"score": round(ours, 3), "forward": round(forward, 3), "dataloader": round(loader, 3)},
-        "forward_images_per_second": [round(before, 1), round(after, 1)],
+        "forward_images_per_second": [round(rate, 1) for rate in bare],
         "runtime": plan.predictor.runtime,
         "members_times_views": work,
         "galaxies": arguments.galaxies,
@@ -122,6 +134,21 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def where_time_went(parts: list[ScoredPart], seconds: float, bare_seconds: float) -> dict[str, float]:
+    """Return shares of the pass that a worker, on average, spent otherwise than in the bare forward pass.
+
+    idle: it had no block: before its first, between two, after its last. loading: what the first took longer than the
+    others. in_blocks: the rest.
+    """
+    taken: dict[str, list[float]] = {}
+    for part in parts:
+        taken.setdefault(part.worker, []).append(part.seconds)
+    idle = 1 - sum(map(sum, taken.values())) / len(taken) / seconds
+    loading = float(np.mean([first - np.median(others) for first, *others in taken.values()])) / seconds
+    shares = {"idle": idle, "loading": loading, "in_blocks": 1 - bare_seconds / seconds - idle - loading}
+    return {name: round(share, 4) for name, share in shares.items()}
+
+
 def write_job(run_dir: Path, arguments: argparse.Namespace, *, ensemble: str = "") -> Path:
     run_dir.mkdir(parents=True)
     path = run_dir.with_suffix(".toml")
@@ -129,6 +156,7 @@ def write_job(run_dir: Path, arguments: argparse.Namespace, *, ensemble: str = "
         JOB.format(
             run_dir=run_dir,
             size_pix=arguments.size_pix,
+            members=arguments.members,
             views=arguments.views,
             runtime=arguments.runtime,
             ensemble=ensemble,
@@ -138,7 +166,7 @@ def write_job(run_dir: Path, arguments: argparse.Namespace, *, ensemble: str = "
 
 
 def train_something(folder: Path, arguments: argparse.Namespace) -> str:
-    """Return an ensemble of two members: what they have learnt makes no difference to their speed."""
+    """Return an ensemble: what its members have learnt makes no difference to their speed."""
     job = write_job(folder / "training", arguments)
     for verb in ("select", "ingest", "train"):
         subprocess.run([sys.executable, "-m", "skymetal", verb, str(job)], check=True, stdout=subprocess.DEVNULL)
@@ -153,7 +181,7 @@ def make_store(run_dir: Path, ensemble: str, arguments: argparse.Namespace) -> C
         LocalFolder(run_dir), "targets.parquet", pa.table({"object_id": np.arange(10**6, 10**6 + number)}), selection={}
     )
     layout = StoreLayout(
-        image_spec=spec, num_targets=number, shard_size=128, chunk_size=64, targets_digest=targets.digest
+        image_spec=spec, num_targets=number, shard_size=64, chunk_size=64, targets_digest=targets.digest
     )
     store = create_store(LocalFolder(run_dir / "store.zarr"), layout)
     pictures = load_pictures(arguments.pictures, arguments.size_pix)

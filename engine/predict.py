@@ -16,9 +16,7 @@ NUM_VIEWS = (1, 2, 4, 5, 8)
 """How many views of an image may be averaged: groups of its eight flips and turns, or the paper's five random ones."""
 
 RUNTIMES = ("auto", "torch", "torch-fp16", "torch-bf16", "mnn")
-"""What may compute an ensemble: torch, on GPUs also in half precision, or MNN, which is twice as fast on a CPU."""
-
-HALF_PRECISION = ("torch-fp16", "torch-bf16")
+"""What may compute an ensemble: torch, also in half precision, or MNN, which is twice as fast on most CPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,15 +20,15 @@ from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describ
 from skymetal.train.features import FeatureSpace
 from skymetal.train.member import Member, MemberFile, fold_batch_norm, predict_views
 from skymetal.train.network.network import NUM_FEATURES, MetallicityNet
-from skymetal.train.runtimes.half_runtime import HalfRuntime
+from skymetal.train.runtimes.half_runtime import start_half
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.runtime import StartRuntime, choose_device
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
 _RUNTIMES: dict[str, StartRuntime] = {
     "torch": TorchRuntime,
-    "torch-fp16": partial(HalfRuntime, dtype=torch.float16),
-    "torch-bf16": partial(HalfRuntime, dtype=torch.bfloat16),
+    "torch-fp16": partial(start_half, dtype=torch.float16),
+    "torch-bf16": partial(start_half, dtype=torch.bfloat16),
     "mnn": MnnRuntime,
 }
 

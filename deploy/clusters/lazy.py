@@ -105,6 +105,10 @@ class LazyCluster:
         """Return what the cluster has, or, of one on this machine, would have."""
         return capacity_here(self._settings) if self._settings.is_local else capacity_of(self.client())
 
+    def all_workers(self, ask: Callable[[], bool]) -> bool:
+        """Tell whether every worker says yes, or, of a cluster on this machine, this process."""
+        return ask() if self._settings.is_local else all(self.client().run(ask).values())
+
     def has_gpus(self) -> bool:
         """Tell whether each worker has, or would have, a GPU; a cluster of somebody else's is asked."""
         if self._has_gpus is None:

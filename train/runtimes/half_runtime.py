@@ -1,4 +1,7 @@
-"""The network on a GPU in half precision: compiled once a process, each member's pass replayed as one CUDA graph."""
+"""The network in half precision: its trunk, not pooling and head, whose last digits are the catalogue's.
+
+On a GPU it is compiled once a process, and each member's pass replayed as one CUDA graph; on a CPU torch runs it.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,29 @@ import torch
 from torch import Tensor
 
 from skymetal.train.network.network import MetallicityNet
+from skymetal.train.runtimes.runtime import Runtime
+from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
 _WARM_UPS = 3
 
 
-class HalfRuntime:
-    """A :class:`train.runtimes.runtime.Runtime` on a GPU. The first call fixes the shape of all others.
+def start_half(network: MetallicityNet, dtype: torch.dtype) -> Runtime:
+    """Return a runtime of the network, its trunk in ``dtype``, on its own device."""
+    network = copy.deepcopy(network).to(dtype)
+    network.head.float()
+    return GraphRuntime(network) if network.conv1.weight.is_cuda else TorchRuntime(network)
 
-    The trunk computes in ``dtype``; pooling and head, whose last digits are the catalogue's, stay in float32.
-    """
 
-    def __init__(self, network: MetallicityNet, dtype: torch.dtype) -> None:
-        self._network = copy.deepcopy(network).to(dtype)
-        self._network.head.float()
-        self._dtype = dtype
+def cpu_has_bfloat16() -> bool:
+    """Tell whether this machine's processor multiplies matrices in bfloat16 (AMX): it is slow in it without."""
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+class GraphRuntime:
+    """A :class:`train.runtimes.runtime.Runtime` on a GPU. The first call fixes the shape of all others."""
+
+    def __init__(self, network: MetallicityNet) -> None:
+        self._network = network
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def run(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,7 +55,8 @@ class HalfRuntime:
     def _start(self, images_NCHW: Tensor) -> None:
         """Compile for this shape, and record one pass."""
         with torch.inference_mode():
-            self._images = images_NCHW.to(self._dtype, copy=True, memory_format=torch.channels_last)
+            dtype = self._network.conv1.weight.dtype
+            self._images = images_NCHW.to(dtype, copy=True, memory_format=torch.channels_last)
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):

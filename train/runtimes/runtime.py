@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skymetal.train.network.network import MetallicityNet
 
-BATCH_SIZES = {"mnn": 32, "torch": 64, "cuda": 512}
+BATCH_SIZES = {"cpu": 32, "cuda": 512}
 """Images a pass where the job names no number: a CPU gains nothing from more, a GPU does (docs/scoring.md)."""
 
 

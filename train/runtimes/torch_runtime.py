@@ -1,4 +1,4 @@
-"""The network as torch runs it: on a GPU, or on a CPU where no faster runtime is installed."""
+"""The network as torch runs it: on a GPU, or on a CPU where no faster runtime is installed, or half precision does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from skymetal.train.network.network import MetallicityNet
 
 @dataclass(frozen=True)
 class TorchRuntime:
-    """A :class:`train.runtimes.runtime.Runtime` in full precision, on the network's own device."""
+    """A :class:`train.runtimes.runtime.Runtime` in the precision of the network's trunk, on its own device."""
 
     network: MetallicityNet
 
     def run(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, K) standardised labels and (B, F) features of images on the same device."""
         with torch.inference_mode():
+            images_NCHW = images_NCHW.to(self.network.conv1.weight.dtype)
             return self.network.labels_and_features(images_NCHW.contiguous(memory_format=torch.channels_last))

@@ -5,30 +5,42 @@ import torch
 from support.seen_network import seen_network
 
 from skymetal.train.member import fold_batch_norm
-from skymetal.train.runtimes.half_runtime import HalfRuntime
+from skymetal.train.runtimes.half_runtime import start_half
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")]
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+GPU = pytest.param("cuda", marks=[pytest.mark.gpu, needs_gpu])
 
 
-def noise(seed: int, num_images: int = 16) -> torch.Tensor:
-    return torch.randn(num_images, 3, 48, 48, generator=torch.Generator().manual_seed(seed)).cuda()
+def noise(seed: int, num_images: int = 16, device: str = "cuda") -> torch.Tensor:
+    return torch.randn(num_images, 3, 48, 48, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
+@pytest.mark.parametrize("device", ["cpu", GPU])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 0.01), (torch.bfloat16, 0.05)])
-def test_it_computes_nearly_what_full_precision_does(dtype: torch.dtype, tolerance: float) -> None:
-    network = fold_batch_norm(seen_network(num_labels=3)).cuda()
-    half, full = HalfRuntime(network, dtype), TorchRuntime(network)
+def test_it_computes_nearly_what_full_precision_does(dtype: torch.dtype, tolerance: float, device: str) -> None:
+    network = fold_batch_norm(seen_network(num_labels=3)).to(device)
+    half, full = start_half(network, dtype), TorchRuntime(network)
     for seed in range(3):
-        for mine, wanted in zip(half.run(noise(seed)), full.run(noise(seed)), strict=True):
+        images = noise(seed, device=device)
+        for mine, wanted in zip(half.run(images), full.run(images), strict=True):
             assert mine.dtype == torch.float32
-            assert float((mine - wanted).std()) < tolerance * float(wanted.std())
+            assert 0 < float((mine - wanted).std()) < tolerance * float(wanted.std())
 
 
+def test_an_image_gets_the_same_bytes_on_a_cpu_whatever_the_others_are() -> None:
+    half = start_half(fold_batch_norm(seen_network()), torch.bfloat16)
+    images, others = noise(1, device="cpu"), noise(2, device="cpu")
+    others[3] = images[3]
+    assert torch.equal(half.run(images)[0][3], half.run(others)[0][3])
+
+
+@pytest.mark.gpu
+@needs_gpu
 def test_members_that_share_a_compiled_pass_keep_their_own_weights_and_say_the_same_again() -> None:
     networks = [fold_batch_norm(seen_network(num_labels=1)).cuda() for _ in range(2)]
     torch.nn.init.normal_(networks[1].conv1.weight, std=0.1)
-    halves = [HalfRuntime(network, torch.float16) for network in networks]
+    halves = [start_half(network, torch.float16) for network in networks]
     first = [half.run(noise(1))[0] for half in halves]
     again = [half.run(noise(1))[0] for half in reversed(halves)]
     assert not torch.equal(first[0], first[1])
@@ -36,8 +48,10 @@ def test_members_that_share_a_compiled_pass_keep_their_own_weights_and_say_the_s
     assert torch.equal(first[1], again[0])
 
 
+@pytest.mark.gpu
+@needs_gpu
 def test_another_number_of_images_is_refused() -> None:
-    half = HalfRuntime(fold_batch_norm(seen_network()).cuda(), torch.float16)
+    half = start_half(fold_batch_norm(seen_network()).cuda(), torch.float16)
     half.run(noise(1))
     with pytest.raises(ValueError, match="this runtime was started for"):
         half.run(noise(1, num_images=3))
