@@ -2,13 +2,13 @@
 
     python benchmarks/gpu.py --json
 
-over_forward     galaxies a second of whole blocks (read, check, views, networks, rows, parts, receipts) on one GPU
-                 worker, its start apart, over those of the runtime alone on images that are ready, in the same run
+over_forward     galaxies a second of whole blocks (read, check, views, networks, rows, parts, receipts) on one worker,
+                 its start apart, over those of the runtime alone on images that are ready, in the same run
 share_of_peak    of the forward pass's operations in the rate of a large matrix product, in the same precision
 drift_dex        root mean square difference of a galaxy's oh_p50 from full precision, and the largest
 
 A row a precision and a number of networks × views. Without a GPU it runs on one core of a CPU, and in bfloat16 where
-that multiplies matrices in it.
+that has AMX.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from skymetal.deploy.config import read_job
 from skymetal.deploy.run import Run, open_run
 from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.blocks import map_over_blocks
+from skymetal.engine.predict import HALF_PRECISION
 from skymetal.engine.score import score_block
 from skymetal.engine.score_plan import ScorePlan
 from skymetal.train.assemble import write_ensemble
@@ -46,7 +47,12 @@ from skymetal.train.runtimes.runtime import choose_device
 from skymetal.train.settings import TrainSettings
 
 HAS_GPU = torch.cuda.is_available()
-PRECISIONS = {"torch": torch.float32, "torch-fp16": torch.float16, "torch-bf16": torch.bfloat16}
+PRECISIONS = {
+    "torch": torch.float32,
+    "torch-fp16": torch.float16,
+    "torch-bf16": torch.bfloat16,
+    "amx-bf16": torch.bfloat16,
+}
 JOB = """
 [job]
 run_dir = "{run_dir}"
@@ -75,7 +81,7 @@ def main() -> None:
     parser.add_argument("--size-pix", type=int, default=128)
     parser.add_argument("--threads", type=int, default=8, help="of the GPU's worker")
     parser.add_argument("--seconds", type=float, default=8, help="of a pass, about")
-    here = list(PRECISIONS) if HAS_GPU else ["torch", "torch-bf16"] if cpu_has_bfloat16() else ["torch"]
+    here = ["torch", *HALF_PRECISION] if HAS_GPU else ["torch", *(["amx-bf16"] if cpu_has_bfloat16() else [])]
     parser.add_argument("--runtimes", nargs="+", choices=PRECISIONS, default=here)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -115,7 +121,11 @@ def make_store(run_dir: Path, arguments: argparse.Namespace, *, num_galaxies: in
     settings = {"run_dir": run_dir, "size_pix": arguments.size_pix, "shard_size": arguments.shard_size, "seed": seed}
     job, ingest = run_dir.with_suffix(".toml"), run_dir.with_suffix(".ingest.toml")
     ingest.write_text(JOB.format(**settings, num_galaxies=num_galaxies, kind="local-cpu", threads=1, workers=0))
-    job.write_text(JOB.format(**settings, num_galaxies=num_galaxies, kind="auto", threads=arguments.threads, workers=1))
+    job.write_text(
+        JOB.format(
+            **settings, num_galaxies=num_galaxies, kind="auto", threads=arguments.threads if HAS_GPU else 1, workers=1
+        )
+    )
     for verb in ("select", "ingest"):
         subprocess.run([sys.executable, "-m", "skymetal", verb, ingest], check=True, stdout=subprocess.DEVNULL)
     return job

@@ -52,7 +52,7 @@ num_galaxies = 96
 source = "simulated"
 stretch = "asinh"
 size_pix = {size_pix}
-shard_size = 64
+shard_size = {shard_size}
 [train]
 num_folds = {members}
 num_epochs = 1
@@ -61,6 +61,7 @@ views = {views}
 runtime = "{runtime}"
 {ensemble}
 """
+SHARD_SIZE = 64
 MIN_PEER_GALAXIES = 4 * peers.BATCH_SIZE
 
 
@@ -80,6 +81,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.peer_galaxies < MIN_PEER_GALAXIES:
         parser.error(f"--peer-galaxies must be at least {MIN_PEER_GALAXIES}: each actor's first batch is not counted")
+    least = 2 * SHARD_SIZE * len(os.sched_getaffinity(0)) * arguments.rounds
+    if arguments.galaxies < least:
+        parser.error(f"--galaxies must be at least {least}: two shards a worker in each of --rounds {arguments.rounds}")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TMPDIR"] = folder  # nothing is kept from an earlier benchmark
         result = measure(Path(folder), arguments)
@@ -114,7 +118,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     result = {
         "over_forward": round(ours / forward, 3),
         "over_dataloader": round(ours / loader, 3),
-        "lost": where_time_went(parts, seconds, arguments.galaxies / forward),
+        "lost": where_time_went(parts, seconds, arguments.galaxies / forward, num_workers),
         "seconds": round(seconds, 1),
         "galaxies_per_second": {"score": round(ours, 3), "forward": round(forward, 3), "dataloader": round(loader, 3)},
         "forward_images_per_second": [round(rate, 1) for rate in bare],
@@ -134,7 +138,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def where_time_went(parts: list[ScoredPart], seconds: float, bare_seconds: float) -> dict[str, float]:
+def where_time_went(parts: list[ScoredPart], seconds: float, bare_seconds: float, num_workers: int) -> dict[str, float]:
     """Return shares of the pass that a worker, on average, spent otherwise than in the bare forward pass.
 
     idle: it had no block: before its first, between two, after its last. loading: what the first took longer than the
@@ -143,7 +147,7 @@ def where_time_went(parts: list[ScoredPart], seconds: float, bare_seconds: float
     taken: dict[str, list[float]] = {}
     for part in parts:
         taken.setdefault(part.worker, []).append(part.seconds)
-    idle = 1 - sum(map(sum, taken.values())) / len(taken) / seconds
+    idle = 1 - sum(map(sum, taken.values())) / num_workers / seconds
     loading = float(np.mean([first - np.median(others) for first, *others in taken.values()])) / seconds
     shares = {"idle": idle, "loading": loading, "in_blocks": 1 - bare_seconds / seconds - idle - loading}
     return {name: round(share, 4) for name, share in shares.items()}
@@ -156,6 +160,7 @@ def write_job(run_dir: Path, arguments: argparse.Namespace, *, ensemble: str = "
         JOB.format(
             run_dir=run_dir,
             size_pix=arguments.size_pix,
+            shard_size=SHARD_SIZE,
             members=arguments.members,
             views=arguments.views,
             runtime=arguments.runtime,
@@ -181,7 +186,7 @@ def make_store(run_dir: Path, ensemble: str, arguments: argparse.Namespace) -> C
         LocalFolder(run_dir), "targets.parquet", pa.table({"object_id": np.arange(10**6, 10**6 + number)}), selection={}
     )
     layout = StoreLayout(
-        image_spec=spec, num_targets=number, shard_size=64, chunk_size=64, targets_digest=targets.digest
+        image_spec=spec, num_targets=number, shard_size=SHARD_SIZE, chunk_size=SHARD_SIZE, targets_digest=targets.digest
     )
     store = create_store(LocalFolder(run_dir / "store.zarr"), layout)
     pictures = load_pictures(arguments.pictures, arguments.size_pix)

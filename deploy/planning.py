@@ -11,6 +11,7 @@ import pyarrow as pa
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.schema import catalogue_schema
 from skymetal.catalogs.storage import Folder
+from skymetal.deploy.predictor import refuse_unfit
 from skymetal.deploy.run import Run
 from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.images import SERVICES
@@ -74,6 +75,7 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
     """Say what score would do, from a trial on every worker. Raises InputError where it could not even begin."""
     plan = make_score_plan(run)
     plan.check()
+    refuse_unfit(run, plan.predictor)
     missing, layout = plan.missing_blocks(), plan.store.layout
     num_galaxies = sum(stop - start for start, stop in map(layout.rows, missing))
     lines = {

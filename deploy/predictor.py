@@ -7,7 +7,7 @@ from skymetal.catalogs.inputs import read_claim
 from skymetal.catalogs.parts import RECEIPTS
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.run import Run
-from skymetal.engine.predict import PredictorRef
+from skymetal.engine.predict import HALF_PRECISION, ON_CPUS, PredictorRef
 from skymetal.train.card import EnsembleCard
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.runtimes.half_runtime import cpu_has_bfloat16
@@ -18,24 +18,16 @@ from skymetal.train.runtimes.runtime import BATCH_SIZES
 def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
     """Return how a worker finds the run's ensemble, with the job's views, batch size and runtime.
 
-    What the job leaves open is as the pass began, on whatever machine that was. Raises InputError for half precision
-    without what it is fast on.
+    What the job leaves open is as the pass began, on whatever machine that was.
     """
     settings, on_gpus = run.job.score, run.cluster.has_gpus  # asked where it matters: that may take a connection
     began = read_claim(run.directory.folder, "score") if (run.directory.folder / names.PARTS).names(RECEIPTS) else {}
     runtime = settings.runtime
     if runtime == "auto":
         runtime = began.get("runtime") or ("mnn" if mnn_is_installed() and not on_gpus() else "torch")
-    if runtime == "torch-fp16" and not on_gpus():
-        raise InputError(f"[score] runtime = {runtime!r} is for GPUs, and none is here; set runtime = 'auto'")
-    if runtime == "torch-bf16" and not on_gpus() and not run.cluster.all_workers(cpu_has_bfloat16):
-        raise InputError(
-            f"[score] runtime = {runtime!r} is for GPUs and for processors with AMX (Intel's of 2023 or later), and "
-            "not every worker has one; set runtime = 'auto'"
-        )
     batch_size = settings.batch_size or began.get("batch_size")
     if not batch_size:
-        batch_size = BATCH_SIZES["cuda" if runtime != "mnn" and on_gpus() else "cpu"]
+        batch_size = BATCH_SIZES["cuda" if runtime not in ON_CPUS and on_gpus() else "cpu"]
     return PredictorRef(
         load=load_ensemble,
         path=str(run.ensemble),
@@ -46,3 +38,17 @@ def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
         runtime=runtime,
         embeddings=settings.embeddings,
     )
+
+
+def refuse_unfit(run: Run, predictor: PredictorRef) -> None:
+    """Raise InputError where the workers have not what the predictor's runtime is made for: it would crawl there."""
+    needed = ""
+    if predictor.runtime in HALF_PRECISION and not run.cluster.has_gpus():
+        needed = "a GPU"
+    if predictor.runtime == "amx-bf16" and not run.cluster.all_workers(cpu_has_bfloat16):
+        needed = "a processor with AMX (Intel's Xeon Scalable of 2023 or later)"
+    if needed:
+        raise InputError(
+            f"[score] runtime = {predictor.runtime!r} is for workers with {needed} each, and these have none; set "
+            "runtime = 'auto', or go on where the pass began"
+        )

@@ -8,6 +8,7 @@ import numpy as np
 
 from skymetal.catalogs.parts import find_receipt, read_manifest
 from skymetal.deploy.console import say, track
+from skymetal.deploy.predictor import refuse_unfit
 from skymetal.deploy.run import Run
 from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.blocks import map_over_blocks
@@ -22,6 +23,7 @@ def verify(run: Run, *, num_shards: int) -> None:
     """
     plan = make_score_plan(run)
     plan.check()
+    refuse_unfit(run, plan.predictor)
     num_blocks = plan.store.num_blocks
     sample = np.random.default_rng().choice(num_blocks, size=min(num_shards, num_blocks), replace=False)
     problems = _check_manifest(plan)

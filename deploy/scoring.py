@@ -14,7 +14,7 @@ from skymetal.catalogs.inputs import claim_inputs, digest_inputs
 from skymetal.catalogs.parts import PARTS_FORMAT, RECEIPTS
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.console import say
-from skymetal.deploy.predictor import make_predictor
+from skymetal.deploy.predictor import make_predictor, refuse_unfit
 from skymetal.deploy.quarantine import write_quarantine
 from skymetal.deploy.run import Run
 from skymetal.engine.attempts import forget_all_attempts
@@ -85,6 +85,7 @@ def claim_score(run: Run) -> ScorePlan:
     """Settle what score does, and record it; refuse an ensemble, store or setting other than those it began with."""
     plan = make_score_plan(run)
     plan.check()
+    refuse_unfit(run, plan.predictor)
     has_results = bool(plan.parts.names(RECEIPTS))
     claim_inputs(run.directory.folder, "score", _inputs(plan.predictor, plan.store), has_results=has_results)
     return plan

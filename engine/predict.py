@@ -15,8 +15,13 @@ from skymetal.engine.pixels import ImageSpec
 NUM_VIEWS = (1, 2, 4, 5, 8)
 """How many views of an image may be averaged: groups of its eight flips and turns, or the paper's five random ones."""
 
-RUNTIMES = ("auto", "torch", "torch-fp16", "torch-bf16", "mnn")
-"""What may compute an ensemble: torch, also in half precision, or MNN, which is twice as fast on most CPUs."""
+RUNTIMES = ("auto", "torch", "torch-fp16", "torch-bf16", "mnn", "amx-bf16")
+"""What may compute an ensemble, as docs/scoring.md describes it: torch in three precisions, MNN, torch on AMX."""
+
+HALF_PRECISION = ("torch-fp16", "torch-bf16")
+"""Those that need a GPU."""
+ON_CPUS = ("mnn", "amx-bf16")
+"""Those that compute on the CPU, also where there is a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import Folder, Location, digest, open_folder
 from skymetal.engine.pixels import ImageSpec
-from skymetal.engine.predict import Predictions
+from skymetal.engine.predict import ON_CPUS, Predictions
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
 from skymetal.train.features import FeatureSpace
 from skymetal.train.member import Member, MemberFile, fold_batch_norm, predict_views
@@ -30,6 +30,7 @@ _RUNTIMES: dict[str, StartRuntime] = {
     "torch-fp16": partial(start_half, dtype=torch.float16),
     "torch-bf16": partial(start_half, dtype=torch.bfloat16),
     "mnn": MnnRuntime,
+    "amx-bf16": partial(start_half, dtype=torch.bfloat16),
 }
 
 
@@ -120,7 +121,7 @@ def load_ensemble(
     # Without this a GPU's convolutions would be in TensorFloat-32: ten bits of mantissa, and called float32.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     folder = open_folder(path)
-    start, device = _RUNTIMES[runtime], torch.device("cpu") if runtime == "mnn" else choose_device()
+    start, device = _RUNTIMES[runtime], torch.device("cpu") if runtime in ON_CPUS else choose_device()
     seen = card.read_out_of_fold()
     return Ensemble(
         card=card,

@@ -106,8 +106,11 @@ class LazyCluster:
         return capacity_here(self._settings) if self._settings.is_local else capacity_of(self.client())
 
     def all_workers(self, ask: Callable[[], bool]) -> bool:
-        """Tell whether every worker says yes, or, of a cluster on this machine, this process."""
-        return ask() if self._settings.is_local else all(self.client().run(ask).values())
+        """Tell whether every worker that is there says yes, or, of a cluster on this machine, this process."""
+        if self._settings.is_local:
+            return ask()
+        answers = self.client().run(ask)
+        return bool(answers) and all(answers.values())
 
     def has_gpus(self) -> bool:
         """Tell whether each worker has, or would have, a GPU; a cluster of somebody else's is asked."""

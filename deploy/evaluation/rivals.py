@@ -12,7 +12,7 @@ from skymetal.catalogs.catalog import open_catalog
 from skymetal.catalogs.schema import UNSHRUNK
 from skymetal.catalogs.storage import Location
 from skymetal.deploy.console import track
-from skymetal.deploy.predictor import make_predictor
+from skymetal.deploy.predictor import make_predictor, refuse_unfit
 from skymetal.deploy.run import Run
 from skymetal.engine.blocks import map_over_blocks
 from skymetal.train.card import describe_ensemble
@@ -80,6 +80,7 @@ def _predict_grey(run: Run, targets: pa.Table) -> Rival:
         predictor=make_predictor(run, describe_ensemble(run.ensemble)),
         truths=tuple(name for name in (run.job.train.labels[0], TRUTH) if name in targets.column_names),
     )
+    refuse_unfit(run, plan.predictor)
     blocks: Iterator[pa.Table] = map_over_blocks(
         partial(predict_grey, plan), range(plan.store.num_blocks), run.client()
     )

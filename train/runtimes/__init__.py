@@ -1,1 +1,1 @@
-"""What computes a trained member: torch, or a faster runtime for CPUs that keeps the numbers."""
+"""What computes a trained member: torch in any precision, or a runtime for CPUs that keeps the numbers."""

@@ -21,8 +21,10 @@ _WARM_UPS = 3
 
 def start_half(network: MetallicityNet, dtype: torch.dtype) -> Runtime:
     """Return a runtime of the network, its trunk in ``dtype``, on its own device."""
-    network = copy.deepcopy(network).to(dtype)
-    network.head.float()
+    network = copy.deepcopy(network)
+    for name, part in network.named_children():
+        if name != "head":
+            part.to(dtype)
     return GraphRuntime(network) if network.conv1.weight.is_cuda else TorchRuntime(network)
 
 

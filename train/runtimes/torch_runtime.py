@@ -1,4 +1,4 @@
-"""The network as torch runs it: on a GPU, or on a CPU where no faster runtime is installed, or half precision does."""
+"""The network as torch runs it: on a GPU; on a CPU where no faster runtime is installed, or in half precision."""
 
 from __future__ import annotations
 

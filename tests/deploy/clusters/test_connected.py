@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -55,6 +57,8 @@ def test_a_cluster_is_used_by_address_or_file_and_outlives_its_users(guarded: Pr
         with LazyCluster(settings, scratch=tmp_path) as lazy:
             assert sorted(map_over_blocks(brightness.square, range(5), lazy.client())) == [0, 1, 4, 9, 16]
             assert not lazy.has_gpus()
+            assert lazy.all_workers(gc.isenabled)
+            assert not lazy.all_workers(sys.is_finalizing)
             assert lazy.capacity() == Capacity(num_threads=2, memory_bytes=psutil.virtual_memory().total)
     assert all(process.poll() is None for process in guarded.running)
 
