@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= skymetal-demo
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
+THREE_AT_ONCE := -n 3 --dist loadfile --no-loadscope-reorder
 SETTINGS := pyproject.toml constraints.txt
 
 .PHONY: demo test test-fast check bench clean
@@ -14,10 +14,10 @@ demo: $(VENV)/.run  ## the whole path on a small simulated survey
 	$(BIN)/skymetal demo --out $(OUT)
 
 test: $(VENV)/.dev $(VENV)/.s3-server  ## every test, the slow ones too
-	$(BIN)/python -m pytest $(TWO_AT_ONCE)
+	$(BIN)/python -m pytest $(THREE_AT_ONCE)
 
 test-fast: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest $(TWO_AT_ONCE) -m "not slow"
+	$(BIN)/python -m pytest $(THREE_AT_ONCE) -m "not slow"
 
 check: $(VENV)/.dev  ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -42,7 +42,7 @@ from skymetal.train.data import gather_pixels, pixels_name
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.fold import fit_fold
 from skymetal.train.plan import make_plan
-from skymetal.train.runtimes.half_runtime import cpu_has_bfloat16
+from skymetal.train.runtimes.choice import cpu_has_bfloat16
 from skymetal.train.runtimes.runtime import choose_device
 from skymetal.train.settings import TrainSettings
 

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from skymetal.train.card import describe_ensemble
 from skymetal.train.ensemble import load_ensemble
 from skymetal.train.network.network import MetallicityNet
+from skymetal.train.network.show import show
 from skymetal.train.network.views import VIEWS
 
 BATCH_SIZE = 64
@@ -53,8 +54,8 @@ def load_networks(ensemble: str) -> list[tuple[nn.Module, Any]]:
 
         network = MetallicityNet(num_labels=len(card.labels))
         network.load_state_dict(load_file(Path(ensemble) / entry.weights.name))
-        show = partial(card.network_input.apply, normalisation=entry.normalisation, spec=card.image_spec)
-        networks.append((network.eval(), show))
+        shown = partial(show, card.network_input, normalisation=entry.normalisation, spec=card.image_spec)
+        networks.append((network.eval(), shown))
     return networks
 
 
@@ -62,8 +63,8 @@ def predict(networks: list[tuple[nn.Module, Any]], images_NHWC: Tensor, num_view
     """Mean over members and views, batch by batch, as torch runs it."""
     total = torch.zeros(len(images_NHWC))
     with torch.inference_mode():
-        for network, show in networks:
-            images = show(images_NHWC)
+        for network, shown in networks:
+            images = shown(images_NHWC)
             for turns, mirrored in VIEWS[:num_views]:
                 view = torch.rot90(images, turns, (2, 3))
                 total += network((view.flip(3) if mirrored else view).contiguous())[:, 0]

@@ -27,6 +27,7 @@ from skymetal.train.data import gather_pixels, read_training_set
 from skymetal.train.fit import FoldData, Watch, split, train_member
 from skymetal.train.network.dropout import draw_dropout
 from skymetal.train.network.network import MetallicityNet, in_memory_format
+from skymetal.train.network.show import show
 from skymetal.train.plan import TrainPlan, make_plan
 from skymetal.train.ranks.gang import Gang
 from skymetal.train.runtimes.runtime import choose_device
@@ -126,7 +127,7 @@ def time_bare(plan: TrainPlan, task: FoldData) -> float:
     in_memory_format(network, training_format(device))
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     rows = task.train_rows[:batch_size]
-    images = plan.network_input.apply(task.pixels.take(rows), task.normalisation, plan.image_spec)
+    images = show(plan.network_input, task.pixels.take(rows), task.normalisation, plan.image_spec)
     images = images.contiguous(memory_format=training_format(device))
     truth = torch.from_numpy((task.data.labels_NK[rows] - task.label_mean_K) / task.label_std_K).to(device)
     generator = torch.Generator().manual_seed(0)

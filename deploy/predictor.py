@@ -8,11 +8,8 @@ from skymetal.catalogs.parts import RECEIPTS
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.run import Run
 from skymetal.engine.predict import HALF_PRECISION, ON_CPUS, PredictorRef
-from skymetal.train.card import EnsembleCard
-from skymetal.train.ensemble import load_ensemble
-from skymetal.train.runtimes.half_runtime import cpu_has_bfloat16
-from skymetal.train.runtimes.mnn_runtime import mnn_is_installed
-from skymetal.train.runtimes.runtime import BATCH_SIZES
+from skymetal.train.card import EnsembleCard, load_described
+from skymetal.train.runtimes.choice import BATCH_SIZES, cpu_has_bfloat16, mnn_is_installed
 
 
 def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
@@ -29,7 +26,7 @@ def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
     if not batch_size:
         batch_size = BATCH_SIZES["cuda" if runtime not in ON_CPUS and on_gpus() else "cpu"]
     return PredictorRef(
-        load=load_ensemble,
+        load=load_described,
         path=str(run.ensemble),
         digest=card.digest,
         image_spec=card.image_spec,

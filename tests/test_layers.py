@@ -108,8 +108,9 @@ def test_help_and_a_wrong_job_file_do_not_wait_for_what_they_do_not_need() -> No
     assert loaded_by("import skymetal.deploy.cli").isdisjoint(heavy)
 
 
-def test_ingest_does_not_wait_for_torch() -> None:
-    assert "torch" not in loaded_by(f"import {STEPS['select']}, {STEPS['ingest']}")
+def test_only_what_computes_with_torch_waits_for_it() -> None:
+    steps = ", ".join(module for name, module in STEPS.items() if name != "train")
+    assert "torch" not in loaded_by(f"import {steps}, skymetal.deploy.planning, skymetal.deploy.proving")
 
 
 def test_every_step_and_command_is_where_it_is_looked_for() -> None:

@@ -21,8 +21,8 @@ from skymetal.train.calibration.calibration import MIN_TEST_GALAXIES, Calibratio
 from skymetal.train.calibration.intervals import Sample
 from skymetal.train.card import CARD, FORMAT, OUT_OF_FOLD, TEST, EnsembleCard, describe_ensemble
 from skymetal.train.folds import TEST_FOLD
-from skymetal.train.member import MemberReceipt, find_receipt
 from skymetal.train.plan import TrainPlan
+from skymetal.train.receipt import MemberReceipt, find_receipt
 
 NUM_TEST_PARTS = 5
 """The receipt on the test set is made as that on the folds: a map fitted on four parts judges the fifth."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from skymetal.catalogs.parts import decode_parquet
 from skymetal.catalogs.storage import Folder, Location, digest, open_folder
 from skymetal.engine.appearance import appearance_names
 from skymetal.engine.pixels import ImageSpec, Normalisation
+from skymetal.engine.predict import Predictor
 from skymetal.engine.reference import OH, OOD, Reference, make_reference
 from skymetal.train.calibration.calibration import Calibration
-from skymetal.train.member import MemberFile
+from skymetal.train.calibration.intervals import HELD_OUT_VIEWS
 from skymetal.train.network.inputs import NetworkInput
-from skymetal.train.network.views import HELD_OUT_VIEWS
+from skymetal.train.receipt import MemberFile
 from skymetal.train.recipe import Recipe
 
 CARD = "ensemble.toml"
@@ -176,3 +178,9 @@ def _read_entry(entry: dict[str, Any]) -> MemberEntry:
         label_std=tuple(entry["label_std"]),
         normalisation=Normalisation.from_dict(entry["normalisation"]),
     )
+
+
+def load_described(path: str, **settings: Any) -> Predictor:
+    """Return :func:`train.ensemble.load_ensemble` of the same: who only describes one does not wait for torch."""
+    predictor: Predictor = import_module("skymetal.train.ensemble").load_ensemble(path, **settings)
+    return predictor

@@ -18,8 +18,9 @@ from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.predict import ON_CPUS, Predictions
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
 from skymetal.train.features import FeatureSpace
-from skymetal.train.member import Member, MemberFile, fold_batch_norm, predict_views
+from skymetal.train.member import Member, fold_batch_norm, predict_views
 from skymetal.train.network.network import NUM_FEATURES, MetallicityNet
+from skymetal.train.receipt import MemberFile
 from skymetal.train.runtimes.half_runtime import start_half
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.runtime import StartRuntime, choose_device

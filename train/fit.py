@@ -24,6 +24,7 @@ from skymetal.train.network.augment import augment, draw
 from skymetal.train.network.dropout import draw_dropout
 from skymetal.train.network.init import is_torchvision
 from skymetal.train.network.network import NUM_FEATURES
+from skymetal.train.network.show import select_levels, show
 from skymetal.train.normalisation import measure_normalisation
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang, synced_batch_norm
@@ -106,7 +107,7 @@ def _measure(plan: TrainPlan, pixels: Pixels, rows: NDArray[np.intp], beat: Call
     def pieces() -> Iterator[Tensor]:
         number = max(1, MEASURED_AT_ONCE // plan.image_spec.cutout_bytes)
         for first in range(0, len(rows), number):
-            yield plan.network_input.select(pixels.take(rows[first : first + number]), plan.image_spec)
+            yield select_levels(plan.network_input, pixels.take(rows[first : first + number]), plan.image_spec)
             beat()
 
     return measure_normalisation(pieces(), pixels=plan.recipe.pixels)
@@ -175,7 +176,7 @@ def _train_epoch(
         if settings.trains not in steppers:
             steppers.clear()
             steppers[settings.trains] = Stepper(network=state.network, loss=recipe.loss, gang=gang)
-        images_NCHW = plan.network_input.apply(images_NHWC, task.normalisation, plan.image_spec)
+        images_NCHW = show(plan.network_input, images_NHWC, task.normalisation, plan.image_spec)
         drawn = draw(len(all_rows), recipe.augmentation, generator).part(gang.rows(len(all_rows)))
         images_NCHW = augment(images_NCHW, drawn, task.normalisation)
         images_NCHW = images_NCHW.contiguous(memory_format=training_format(device))

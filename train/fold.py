@@ -12,15 +12,16 @@ from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.storage import open_folder
 from skymetal.engine.appearance import appearance_names, measure_appearance
 from skymetal.engine.reference import OOD
+from skymetal.train.calibration.intervals import HELD_OUT_VIEWS
 from skymetal.train.data import read_training_set
 from skymetal.train.features import FeatureSpace, fit_feature_space
 from skymetal.train.fit import FoldData, Watch, make_member, predict_rows, split, train_member
 from skymetal.train.folds import TEST_FOLD
-from skymetal.train.member import MemberFile, MemberPredictions, MemberReceipt, find_receipt, receipt_name
+from skymetal.train.member import MemberPredictions
 from skymetal.train.network.network import MetallicityNet
-from skymetal.train.network.views import HELD_OUT_VIEWS
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.gang import Gang
+from skymetal.train.receipt import MemberFile, MemberReceipt, find_receipt, receipt_name
 from skymetal.train.refused import TrainingRefused
 from skymetal.train.state import remove_checkpoint
 

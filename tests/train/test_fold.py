@@ -18,10 +18,10 @@ from skymetal.train.data import gather_pixels
 from skymetal.train.fit import EpochReport, Watch
 from skymetal.train.fold import fit_fold
 from skymetal.train.folds import TEST_FOLD
-from skymetal.train.member import find_receipt
 from skymetal.train.network.network import MetallicityNet
 from skymetal.train.normalisation import measure_normalisation
 from skymetal.train.plan import TrainPlan
+from skymetal.train.receipt import find_receipt
 from skymetal.train.settings import TrainSettings
 
 

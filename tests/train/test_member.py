@@ -10,6 +10,7 @@ from skymetal.engine.pixels import IMAGENET
 from skymetal.train.member import Member, fold_batch_norm, predict_views
 from skymetal.train.network.inputs import NetworkInput
 from skymetal.train.network.network import MetallicityNet
+from skymetal.train.network.show import show
 from skymetal.train.network.views import make_views
 from skymetal.train.recipe import Augmentation
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
@@ -40,7 +41,7 @@ def member_of(network: MetallicityNet) -> Member:
 
 
 def test_folding_batch_norm_changes_nothing_but_speed(network: MetallicityNet, images: torch.Tensor) -> None:
-    shown = NetworkInput().apply(images, IMAGENET, SPEC)
+    shown = show(NetworkInput(), images, IMAGENET, SPEC)
     views = make_views(shown, 4, images, AUGMENTATION, IMAGENET)
     with torch.no_grad():
         plain_NVK = network(views.flatten(0, 1)).view(7, 4, 2).numpy() * [0.2, 0.5] + [8.9, 10.0]

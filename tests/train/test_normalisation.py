@@ -6,6 +6,7 @@ import torch
 from support.tiny_training import SPEC
 
 from skymetal.train.network.inputs import NetworkInput
+from skymetal.train.network.show import select_levels, show
 from skymetal.train.normalisation import measure_normalisation
 
 ALL_BANDS = NetworkInput()
@@ -23,8 +24,8 @@ def galaxies(num_images: int = 40) -> torch.Tensor:
 
 def shown(images: torch.Tensor, pixels: str, network_input: NetworkInput = ALL_BANDS) -> np.ndarray:
     """Return the normalised pixels, (P, C), of images that were measured in two pieces."""
-    pieces = [network_input.select(piece, SPEC) for piece in (images[:7], images[7:])]
-    channels = network_input.apply(images, measure_normalisation(pieces, pixels=pixels), SPEC)
+    pieces = [select_levels(network_input, piece, SPEC) for piece in (images[:7], images[7:])]
+    channels = show(network_input, images, measure_normalisation(pieces, pixels=pixels), SPEC)
     return channels.permute(0, 2, 3, 1).reshape(-1, 3).double().numpy()
 
 

@@ -11,8 +11,8 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import open_folder
 from skymetal.train.assemble import write_ensemble
 from skymetal.train.card import describe_ensemble
-from skymetal.train.member import find_receipt
 from skymetal.train.plan import TrainPlan
+from skymetal.train.receipt import find_receipt
 from skymetal.train.settings import TrainSettings
 from skymetal.train.transfer import check_transfer
 

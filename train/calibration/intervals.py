@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymetal.catalogs.schema import PERCENTILES
+from skymetal.engine.predict import NUM_VIEWS
 from skymetal.train.evaluation.metrics import Values
-from skymetal.train.network.views import HELD_OUT_VIEWS
 
+HELD_OUT_VIEWS = max(NUM_VIEWS)
+"""Galaxies that a member is judged by are predicted in all views."""
 GALAXIES_PER_BIN = 60
 MAX_BINS = 20
 MIN_VARIANCE = 1e-8

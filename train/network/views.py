@@ -12,8 +12,6 @@ from skymetal.train.recipe import Augmentation
 
 # (quarter turns, mirrored), ordered so that 1, 2, 4 and 8 views are each a group: no direction is preferred.
 VIEWS = ((0, False), (2, False), (0, True), (2, True), (1, False), (3, False), (1, True), (3, True))
-HELD_OUT_VIEWS = len(VIEWS)
-"""Galaxies that a member is judged by are predicted in all of them."""
 PAPER_VIEWS = 5
 """The plain image and four random draws of the training's augmentation (Wu & Boada 2019)."""
 

@@ -20,12 +20,12 @@ from distributed import Client, Future
 from skymetal.catalogs.storage import open_folder
 from skymetal.train.data import gather_pixels, pixels_name
 from skymetal.train.fit import EpochReport
-from skymetal.train.member import find_receipt, receipt_name
 from skymetal.train.plan import TrainPlan
 from skymetal.train.ranks.asking import POLL_SECONDS, task_result, wait_for, worker_hosts
 from skymetal.train.ranks.placement import Placement, place
 from skymetal.train.ranks.rank import describe
 from skymetal.train.ranks.supervise import RankOutcome, RankTask, call_off, supervise
+from skymetal.train.receipt import find_receipt, receipt_name
 
 logger = logging.getLogger(__name__)
 

@@ -28,11 +28,6 @@ def start_half(network: MetallicityNet, dtype: torch.dtype) -> Runtime:
     return GraphRuntime(network) if network.conv1.weight.is_cuda else TorchRuntime(network)
 
 
-def cpu_has_bfloat16() -> bool:
-    """Tell whether this machine's processor multiplies matrices in bfloat16 (AMX): it is slow in it without."""
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-
-
 class GraphRuntime:
     """A :class:`train.runtimes.runtime.Runtime` on a GPU. The first call fixes the shape of all others."""
 

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch import Tensor
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import copies, digest
 from skymetal.train.network.network import MetallicityNet
+from skymetal.train.runtimes.choice import mnn_is_installed
 from skymetal.train.runtimes.onnx_graph import FEATURES, IMAGES, LABELS, to_onnx
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
@@ -40,11 +40,6 @@ _CONVERT = (
     "'--bizCode', 'MNN'])"
 )
 REMEDY = "pip install 'skymetal[cpu]', or set [score] runtime = 'torch'"
-
-
-def mnn_is_installed() -> bool:
-    """Tell whether this process could use it."""
-    return all(find_spec(name) is not None for name in ("MNN", "onnx"))
 
 
 class MnnRuntime:

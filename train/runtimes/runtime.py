@@ -10,9 +10,6 @@ from torch import Tensor
 
 from skymetal.train.network.network import MetallicityNet
 
-BATCH_SIZES = {"cpu": 32, "cuda": 512}
-"""Images a pass where the job names no number: a CPU gains nothing from more, a GPU does (docs/scoring.md)."""
-
 
 class Runtime(Protocol):
     """A member's network in inference form, always given the same number of images.

@@ -1,0 +1,40 @@
+"""From stored pixels to the network's input. N galaxies, C bands."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from skymetal.engine.pixels import ImageSpec, Normalisation
+from skymetal.train.network.inputs import NetworkInput
+
+
+def show(network_input: NetworkInput, images_NHWC: Tensor, normalisation: Normalisation, spec: ImageSpec) -> Tensor:
+    """Return uint8 images as normalised float32 (N, C, H, W), channels_last in memory."""
+    return _normalise(select_levels(network_input, images_NHWC, spec), normalisation)
+
+
+def select_levels(network_input: NetworkInput, images_NHWC: Tensor, spec: ImageSpec) -> Tensor:
+    """Return the grey levels that are shown: one band in place of all, pixels averaged, where that is asked for."""
+    if network_input.band:
+        channel = spec.bands.index(network_input.band)
+        images_NHWC = images_NHWC[..., channel : channel + 1].expand_as(images_NHWC)
+    if network_input.resolution_pix is None:
+        return images_NHWC
+    factor = spec.size_pix // network_input.resolution_pix
+    small_NCHW = functional.avg_pool2d(images_NHWC.permute(0, 3, 1, 2).float(), factor).round().to(torch.uint8)
+    return small_NCHW.repeat_interleave(factor, 2).repeat_interleave(factor, 3).permute(0, 2, 3, 1)
+
+
+def _normalise(images_NHWC: Tensor, normalisation: Normalisation) -> Tensor:
+    """Return (N, C, H, W) by looking up every grey level: P pixels, the same numbers on every device."""
+    table_CCL = torch.from_numpy(normalisation.table_CCL).to(images_NHWC.device)
+    level_CP = [images_NHWC[..., band].reshape(-1).int() for band in range(images_NHWC.shape[-1])]
+    shown_CP = []
+    for table_CL, mix_C in zip(table_CCL, normalisation.matrix, strict=True):
+        of_bands = [table_CL[band].index_select(0, level_CP[band]) for band, share in enumerate(mix_C) if share]
+        shown_CP.append(functools.reduce(torch.add, of_bands))
+    return torch.stack(shown_CP, dim=-1).view(images_NHWC.shape).permute(0, 3, 1, 2)

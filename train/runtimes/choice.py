@@ -1,0 +1,19 @@
+"""What a run's runtime is chosen by, without loading one: torch takes seconds."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+BATCH_SIZES = {"cpu": 32, "cuda": 512}
+"""Images a pass where the job names no number: a CPU gains nothing from more, a GPU does (docs/scoring.md)."""
+
+
+def mnn_is_installed() -> bool:
+    """Tell whether this process could use it."""
+    return all(find_spec(name) is not None for name in ("MNN", "onnx"))
+
+
+def cpu_has_bfloat16() -> bool:
+    """Tell whether this machine's processor multiplies matrices in bfloat16 (AMX): it is slow in it without."""
+    return bool(import_module("torch").cpu.get_capabilities().get("amx_bf16", False))
