@@ -34,7 +34,7 @@ from skymetal.deploy.config import read_job
 from skymetal.deploy.run import Run, open_run
 from skymetal.deploy.scoring import make_score_plan
 from skymetal.engine.blocks import map_over_blocks
-from skymetal.engine.predict import HALF_PRECISION
+from skymetal.engine.predict import ON_GPUS
 from skymetal.engine.score import score_block
 from skymetal.engine.score_plan import ScorePlan
 from skymetal.train.assemble import write_ensemble
@@ -81,8 +81,8 @@ def main() -> None:
     parser.add_argument("--size-pix", type=int, default=128)
     parser.add_argument("--threads", type=int, default=8, help="of the GPU's worker")
     parser.add_argument("--seconds", type=float, default=8, help="of a pass, about")
-    here = ["torch", *HALF_PRECISION] if HAS_GPU else ["torch", *(["amx-bf16"] if cpu_has_bfloat16() else [])]
-    parser.add_argument("--runtimes", nargs="+", choices=PRECISIONS, default=here)
+    here = ["torch", *ON_GPUS] if HAS_GPU else ["torch", *(["amx-bf16"] if cpu_has_bfloat16() else [])]
+    parser.add_argument("--runtimes", nargs="+", choices=here, default=here)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +117,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_store(run_dir: Path, arguments: argparse.Namespace, *, num_galaxies: int, seed: int) -> Path:
-    """Ingest a simulated survey; return the job, which scores it on one GPU worker."""
+    """Ingest a simulated survey; return the job, which scores it on one worker."""
     settings = {"run_dir": run_dir, "size_pix": arguments.size_pix, "shard_size": arguments.shard_size, "seed": seed}
     job, ingest = run_dir.with_suffix(".toml"), run_dir.with_suffix(".ingest.toml")
     ingest.write_text(JOB.format(**settings, num_galaxies=num_galaxies, kind="local-cpu", threads=1, workers=0))

@@ -67,7 +67,7 @@ MIN_PEER_GALAXIES = 4 * peers.BATCH_SIZE
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--galaxies", type=int, default=4096)
+    parser.add_argument("--galaxies", type=int, help="left out: 4096, or two shards a worker and round")
     parser.add_argument("--peer-galaxies", type=int, default=256)
     parser.add_argument("--size-pix", type=int, default=128)
     parser.add_argument("--members", type=int, default=2)
@@ -82,6 +82,7 @@ def main() -> None:
     if arguments.peer_galaxies < MIN_PEER_GALAXIES:
         parser.error(f"--peer-galaxies must be at least {MIN_PEER_GALAXIES}: each actor's first batch is not counted")
     least = 2 * SHARD_SIZE * len(os.sched_getaffinity(0)) * arguments.rounds
+    arguments.galaxies = arguments.galaxies or max(4096, least)
     if arguments.galaxies < least:
         parser.error(f"--galaxies must be at least {least}: two shards a worker in each of --rounds {arguments.rounds}")
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +149,7 @@ def where_time_went(parts: list[ScoredPart], seconds: float, bare_seconds: float
     for part in parts:
         taken.setdefault(part.worker, []).append(part.seconds)
     idle = 1 - sum(map(sum, taken.values())) / num_workers / seconds
-    loading = float(np.mean([first - np.median(others) for first, *others in taken.values()])) / seconds
+    loading = float(np.mean([first - np.median(others) for first, *others in taken.values() if others])) / seconds
     shares = {"idle": idle, "loading": loading, "in_blocks": 1 - bare_seconds / seconds - idle - loading}
     return {name: round(share, 4) for name, share in shares.items()}
 

@@ -75,7 +75,6 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
     """Say what score would do, from a trial on every worker. Raises InputError where it could not even begin."""
     plan = make_score_plan(run)
     plan.check()
-    refuse_unfit(run, plan.predictor)
     missing, layout = plan.missing_blocks(), plan.store.layout
     num_galaxies = sum(stop - start for start, stop in map(layout.rows, missing))
     lines = {
@@ -84,6 +83,7 @@ def forecast_score(run: Run, *, probe_seconds: float) -> Forecast:
     }
     if not missing:
         return Forecast(lines=lines)
+    refuse_unfit(run, plan.predictor)
     probes = _probe_workers(run, plan, missing, probe_seconds)
     read = sum(plan.store.folder.size(shard_name(index)) for index in missing)
     schema = catalogue_schema(num_folds=_num_members(run), has_sky=True, embeddings=run.job.score.embeddings)

@@ -7,7 +7,7 @@ from skymetal.catalogs.inputs import read_claim
 from skymetal.catalogs.parts import RECEIPTS
 from skymetal.deploy import run_directory as names
 from skymetal.deploy.run import Run
-from skymetal.engine.predict import HALF_PRECISION, ON_CPUS, PredictorRef
+from skymetal.engine.predict import ON_CPUS, ON_GPUS, PredictorRef
 from skymetal.train.card import EnsembleCard, load_described
 from skymetal.train.runtimes.choice import BATCH_SIZES, cpu_has_bfloat16, mnn_is_installed
 
@@ -38,14 +38,17 @@ def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
 
 
 def refuse_unfit(run: Run, predictor: PredictorRef) -> None:
-    """Raise InputError where the workers have not what the predictor's runtime is made for: it would crawl there."""
+    """Raise InputError where a worker has not what the predictor's runtime is made for: it would crawl there.
+
+    Of a cluster that is still growing, the workers that are there are asked.
+    """
     needed = ""
-    if predictor.runtime in HALF_PRECISION and not run.cluster.has_gpus():
+    if predictor.runtime in ON_GPUS and not run.cluster.has_gpus():
         needed = "a GPU"
     if predictor.runtime == "amx-bf16" and not run.cluster.all_workers(cpu_has_bfloat16):
         needed = "a processor with AMX (Intel's Xeon Scalable of 2023 or later)"
     if needed:
         raise InputError(
-            f"[score] runtime = {predictor.runtime!r} is for workers with {needed} each, and these have none; set "
-            "runtime = 'auto', or go on where the pass began"
+            f"[score] runtime = {predictor.runtime!r} is for workers with {needed} each, and not every one here "
+            "has it; set runtime = 'auto' (in another [job] run_dir, where a pass has begun), or go on where it began"
         )

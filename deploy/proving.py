@@ -23,9 +23,10 @@ def verify(run: Run, *, num_shards: int) -> None:
     """
     plan = make_score_plan(run)
     plan.check()
-    refuse_unfit(run, plan.predictor)
     num_blocks = plan.store.num_blocks
     sample = np.random.default_rng().choice(num_blocks, size=min(num_shards, num_blocks), replace=False)
+    if len(sample):
+        refuse_unfit(run, plan.predictor)
     problems = _check_manifest(plan)
     looked = map_over_blocks(partial(check_part, plan), range(num_blocks), run.client())
     for check in track(looked, title="verify parts", total=num_blocks, unit="parts", amount=lambda _: 1):

@@ -85,7 +85,6 @@ def claim_score(run: Run) -> ScorePlan:
     """Settle what score does, and record it; refuse an ensemble, store or setting other than those it began with."""
     plan = make_score_plan(run)
     plan.check()
-    refuse_unfit(run, plan.predictor)
     has_results = bool(plan.parts.names(RECEIPTS))
     claim_inputs(run.directory.folder, "score", _inputs(plan.predictor, plan.store), has_results=has_results)
     return plan
@@ -96,6 +95,7 @@ def score(run: Run) -> None:
     plan = claim_score(run)
     missing = plan.missing_blocks()
     if missing:
+        refuse_unfit(run, plan.predictor)
         forget_all_attempts(plan.parts)  # of an earlier command: that it was stopped says nothing about a galaxy
         _score(run, plan, missing)
     manifest = finish_score(plan)

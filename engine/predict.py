@@ -18,8 +18,8 @@ NUM_VIEWS = (1, 2, 4, 5, 8)
 RUNTIMES = ("auto", "torch", "torch-fp16", "torch-bf16", "mnn", "amx-bf16")
 """What may compute an ensemble, as docs/scoring.md describes it: torch in three precisions, MNN, torch on AMX."""
 
-HALF_PRECISION = ("torch-fp16", "torch-bf16")
-"""Those that need a GPU."""
+ON_GPUS = ("torch-fp16", "torch-bf16")
+"""Those that need one."""
 ON_CPUS = ("mnn", "amx-bf16")
 """Those that compute on the CPU, also where there is a GPU."""
 

@@ -181,6 +181,6 @@ def _read_entry(entry: dict[str, Any]) -> MemberEntry:
 
 
 def load_described(path: str, **settings: Any) -> Predictor:
-    """Return :func:`train.ensemble.load_ensemble` of the same: who only describes one does not wait for torch."""
+    """Load an ensemble by :func:`train.ensemble.load_ensemble`; whoever only names it here does not wait for torch."""
     predictor: Predictor = import_module("skymetal.train.ensemble").load_ensemble(path, **settings)
     return predictor

@@ -60,7 +60,7 @@ def test_what_the_job_leaves_open_is_as_the_pass_began_and_is_refused_where_that
     made = make_predictor(run, CARD)
     assert (made.runtime, made.batch_size) == ("torch-fp16", 64)
     with pytest.raises(
-        InputError, match=r"is for workers with a GPU each, and these have none; .* where the pass began"
+        InputError, match=r"is for workers with a GPU each, and not every one here has it; .* go on where it began"
     ):
         refuse_unfit(run, made)
 
@@ -72,5 +72,7 @@ def test_bfloat16_on_a_cpu_is_for_processors_that_multiply_in_it(run: Run, monke
     monkeypatch.setattr(predictor, "cpu_has_bfloat16", lambda: True)
     refuse_unfit(run, made)
     monkeypatch.setattr(predictor, "cpu_has_bfloat16", lambda: False)
-    with pytest.raises(InputError, match=r"is for workers with a processor with AMX .* each, and these have none"):
+    with pytest.raises(
+        InputError, match=r"is for workers with a processor with AMX .* each, and not every one here has it"
+    ):
         refuse_unfit(run, made)

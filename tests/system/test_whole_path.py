@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -127,6 +128,20 @@ def test_a_run_is_not_continued_with_other_settings(job: Path, step: str, change
     assert result.returncode == 2
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_half_precision_without_what_it_is_fast_on_is_refused_where_something_would_be_computed(job: Path) -> None:
+    half = ("--set", "score.runtime=torch-fp16")
+    published = runs.run("publish", job, *half)
+    assert "were scored with another model, store or setting" in published.stderr
+    for name in ("parts", "versions"):
+        shutil.rmtree(job.parent / "run" / name)
+    (job.parent / "run" / "inputs" / "score.json").unlink()
+    for verb in ("score", "plan", "verify"):
+        result = runs.run(verb, job, *half)
+        assert result.returncode == 2, result.stdout
+        assert "runtime = 'torch-fp16' is for workers with a GPU each, and not every one here has it" in result.stderr
+        assert len(result.stderr.splitlines()) == 1
 
 
 def test_an_ensemble_scores_another_survey_but_not_other_bands(undisturbed: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from distributed.protocol import deserialize, serialize
 from safetensors.torch import load, save
 from support.tiny_training import SPEC, UNLABELLED_ROW, make_cutouts
 
@@ -17,9 +18,9 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import encode_parquet
 from skymetal.catalogs.schema import CALIBRATED
 from skymetal.catalogs.storage import LocalFolder, digest, open_folder
-from skymetal.engine.predict import HALF_PRECISION, RUNTIMES, Predictor, PredictorRef
+from skymetal.engine.predict import ON_GPUS, RUNTIMES, Predictor, PredictorRef
 from skymetal.train.assemble import write_ensemble
-from skymetal.train.card import EnsembleCard, describe_ensemble
+from skymetal.train.card import EnsembleCard, describe_ensemble, load_described
 from skymetal.train.ensemble import Ensemble, load_ensemble
 from skymetal.train.folds import TEST_FOLD
 from skymetal.train.plan import TrainPlan
@@ -101,7 +102,7 @@ def test_a_galaxys_bytes_do_not_depend_on_its_neighbours(ensemble: Ensemble) -> 
 
 def test_it_is_a_predictor_that_travels_by_reference(card: EnsembleCard) -> None:
     ref = PredictorRef(
-        load=load_ensemble,
+        load=load_described,
         path=str(card.path),
         digest=card.digest,
         image_spec=card.image_spec,
@@ -109,7 +110,9 @@ def test_it_is_a_predictor_that_travels_by_reference(card: EnsembleCard) -> None
         batch_size=4,
         runtime="torch",
     )
+    assert deserialize(*serialize(ref)) == ref
     predictor: Predictor = ref.open()
+    assert isinstance(predictor, Ensemble)
     assert predictor is ref.open()
     oh, spread, is_out_of_fold = np.array([8.7, 9.0]), np.array([0.01, 0.05]), np.array([True, False])
     columns = predictor.calibrate(oh, spread, is_out_of_fold)
@@ -158,9 +161,7 @@ def test_a_test_set_calibrates_new_galaxies(trained: TrainPlan, tmp_path: Path) 
     assert inside.mean() == pytest.approx(0.68, abs=0.03)
 
 
-@pytest.mark.parametrize(
-    "runtime", [name for name in RUNTIMES[1:] if torch.cuda.is_available() or name not in HALF_PRECISION]
-)
+@pytest.mark.parametrize("runtime", [name for name in RUNTIMES[1:] if torch.cuda.is_available() or name not in ON_GPUS])
 def test_every_runtime_says_the_same(card: EnsembleCard, runtime: str) -> None:
     images, _ = make_cutouts(5)
     wanted = np.ones((5, 2), dtype=bool)

@@ -1,5 +1,4 @@
-"""The network as MNN runs it: by Winograd's convolutions, in full precision; on a CPU
-without AVX-512 twice as fast as torch.
+"""The network as MNN runs it: by Winograd's convolutions, in full precision.
 
 MNN's converter is called directly: the Python module around it (``MNN.tools``) installs packages and reports to its
 makers when it is imported. It runs in a process and a folder of its own: it keeps the weights in a file of a fixed name

@@ -1,4 +1,4 @@
-"""The network as torch runs it: on a GPU; on a CPU where no faster runtime is installed, or in half precision."""
+"""The network as torch runs it: on a GPU, or on a CPU where MNN is not installed or bfloat16 is asked for."""
 
 from __future__ import annotations
 
