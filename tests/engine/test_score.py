@@ -192,7 +192,7 @@ def test_settings_out_of_range_cannot_exist() -> None:
         ScoreSettings(views=3)
     with pytest.raises(InputError, match=r"batch_size must be 0 .* to 65536, got -1"):
         ScoreSettings(batch_size=-1)
-    with pytest.raises(InputError, match=r"runtime must be one of auto, torch, .*, mnn, got 'tensorflow'"):
+    with pytest.raises(InputError, match=r"runtime must be one of auto, torch, .*, amx-bf16, got 'tensorflow'"):
         ScoreSettings(runtime="tensorflow")
     for minutes in (0, float("nan"), 1e9):
         with pytest.raises(InputError, match=r"block_timeout_min must be 0\.01 to 10080 \(a week\), got"):

@@ -14,7 +14,7 @@ from support.seen_network import seen_network
 from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import digest
 from skymetal.train.member import fold_batch_norm
-from skymetal.train.runtimes import mnn_runtime
+from skymetal.train.runtimes import choice, mnn_runtime
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
@@ -116,6 +116,6 @@ def test_the_first_call_fixes_the_shape() -> None:
 
 
 def test_without_its_packages_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnn_runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'skymetal\[cpu\]', or set \[score\] runtime = 'torch'"):
         MnnRuntime(seen_network())
