@@ -103,6 +103,11 @@ def encode_parquet(table: pa.Table, *, row_group_size: int | None = None) -> byt
     return _encode(table, PARQUET_OPTIONS, row_group_size=row_group_size)
 
 
+def encode_part(table: pa.Table) -> bytes:
+    """Return a table as the bytes of a part."""
+    return _encode(table, PART_OPTIONS)
+
+
 def _encode(table: pa.Table, options: Mapping[str, Any], **more: Any) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, **options, **more)
@@ -130,7 +135,7 @@ def commit_part(
 
     Raises RuntimeError when another worker committed different rows for the same block.
     """
-    data = _encode(table, PART_OPTIONS)
+    data = encode_part(table)
     file = f"part-{index:06d}-{digest(data)[:12]}.parquet"
     keys = table[sort_key(table.column_names)]
     receipt = PartReceipt(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import first_line
 from skymetal.catalogs.flags import Flag
-from skymetal.catalogs.parts import encode_parquet, find_receipt, read_part
+from skymetal.catalogs.parts import encode_part, find_receipt, read_part
 from skymetal.catalogs.storage import digest
 from skymetal.engine.score import make_rows
 from skymetal.engine.score_plan import ScorePlan
@@ -61,7 +61,7 @@ def score_again(plan: ScorePlan, index: int) -> Check:
         made = make_rows(plan, index, is_suspect=bool(receipt.rejected))  # what it could not bear, no worker should
     except (RuntimeError, OSError, ValueError) as error:
         return Check(index=index, problem=first_line(error))
-    if digest(encode_parquet(made.table)) == receipt.digest:
+    if digest(encode_part(made.table)) == receipt.digest:
         return Check(index=index, num_rows_made_again=receipt.num_rows, is_identical=True)
     problem, difference = _compare(read_part(plan.parts, receipt), made.table)
     where = f"{plan.parts}/{receipt.file}: "

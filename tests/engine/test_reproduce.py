@@ -37,6 +37,7 @@ def test_parts_that_were_left_alone_are_the_same_to_the_last_bit(plan: ScorePlan
         assert check_part(plan, index).problem == ""
         again = score_again(plan, index)
         assert (again.problem, again.num_rows_made_again, again.difference) == ("", 10, 0.0)
+        assert again.is_identical
 
 
 def test_a_flipped_byte_and_a_lost_part_are_named(plan: ScorePlan) -> None:
