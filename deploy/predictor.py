@@ -9,7 +9,7 @@ from skymetal.deploy import run_directory as names
 from skymetal.deploy.run import Run
 from skymetal.engine.predict import ON_CPUS, ON_GPUS, PredictorRef
 from skymetal.train.card import EnsembleCard, load_described
-from skymetal.train.runtimes.choice import BATCH_SIZES, cpu_has_bfloat16, mnn_is_installed
+from skymetal.train.runtimes.choice import BATCH_SIZES, cpu_has_avx512, cpu_has_bfloat16, mnn_is_installed
 
 
 def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
@@ -21,7 +21,7 @@ def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
     began = read_claim(run.directory.folder, "score") if (run.directory.folder / names.PARTS).names(RECEIPTS) else {}
     runtime = settings.runtime
     if runtime == "auto":
-        runtime = began.get("runtime") or ("mnn" if mnn_is_installed() and not on_gpus() else "torch")
+        runtime = began.get("runtime") or ("torch" if on_gpus() or _torch_is_faster(run) else "mnn")
     batch_size = settings.batch_size or began.get("batch_size")
     if not batch_size:
         batch_size = BATCH_SIZES["cuda" if runtime not in ON_CPUS and on_gpus() else "cpu"]
@@ -35,6 +35,11 @@ def make_predictor(run: Run, card: EnsembleCard) -> PredictorRef:
         runtime=runtime,
         embeddings=settings.embeddings,
     )
+
+
+def _torch_is_faster(run: Run) -> bool:
+    """Tell whether torch is the fastest in full precision on the cluster's processors (docs/scoring.md)."""
+    return not mnn_is_installed() or run.cluster.all_workers(cpu_has_avx512)
 
 
 def refuse_unfit(run: Run, predictor: PredictorRef) -> None:

@@ -47,7 +47,8 @@ def make_score_plan(run: Run) -> ScorePlan:
             f"the ensemble in {run.ensemble} predicts {card.labels[0]} first, but a catalogue is of 12+log(O/H): "
             "train with a label such as oh_p50 in the first place"
         )
-    predictor, targets, store = make_predictor(run, card), run.targets, run.store
+    targets, store = run.targets, run.store  # these first: to make a predictor may take a connection
+    predictor = make_predictor(run, card)
     return ScorePlan(
         store=store,
         targets=targets,

@@ -19,7 +19,7 @@ class ScoreSettings:
 
     ensemble is the folder of a trained ensemble; left out, the run trains its own. views is how many of the
     eight flips and rotations are averaged, batch_size how many images go through the network at once (0: as many as
-    suit the runtime). runtime is what computes: ``auto`` is torch on GPUs, else MNN where it is installed. With
+    suit the runtime). runtime is what computes; ``auto`` is what is fastest in float32. With
     embeddings the catalogue holds the first member's features, 1 kB a galaxy. What takes
     longer than block_timeout_min, a shard or in the end a galaxy, is taken to hang. A pass whose errors, where the
     truth is known, are stop_rmse_ratio times the ensemble's own is stopped; 0 never stops one.

@@ -24,10 +24,10 @@ from skymetal.train.receipt import MemberFile
 from skymetal.train.runtimes.half_runtime import start_half
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.runtime import StartRuntime, choose_device
-from skymetal.train.runtimes.torch_runtime import TorchRuntime
+from skymetal.train.runtimes.torch_runtime import start_float32
 
 _RUNTIMES: dict[str, StartRuntime] = {
-    "torch": TorchRuntime,
+    "torch": start_float32,
     "torch-fp16": partial(start_half, dtype=torch.float16),
     "torch-bf16": partial(start_half, dtype=torch.bfloat16),
     "mnn": MnnRuntime,

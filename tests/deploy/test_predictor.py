@@ -55,6 +55,19 @@ def test_a_cpu_computes_in_full_precision_unless_the_job_says_otherwise(run: Run
 
 
 @pytest.mark.parametrize("run", ["auto"], indirect=True)
+@pytest.mark.parametrize(
+    ("has_avx512", "has_mnn", "fastest"),
+    [(True, True, "torch"), (True, False, "torch"), (False, True, "mnn"), (False, False, "torch")],
+)
+def test_a_cpu_computes_with_what_is_fastest_on_it(
+    run: Run, has_avx512: bool, has_mnn: bool, fastest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "cpu_has_avx512", lambda: has_avx512)
+    monkeypatch.setattr(predictor, "mnn_is_installed", lambda: has_mnn)
+    assert make_predictor(run, CARD).runtime == fastest
+
+
+@pytest.mark.parametrize("run", ["auto"], indirect=True)
 def test_what_the_job_leaves_open_is_as_the_pass_began_and_is_refused_where_that_would_crawl(run: Run) -> None:
     begin_pass(run, runtime="torch-fp16", batch_size=64)
     made = make_predictor(run, CARD)

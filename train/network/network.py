@@ -91,21 +91,18 @@ class MetallicityNet(nn.Module):
 
     def forward(self, images_NCHW: Tensor) -> Tensor:
         """Return (N, K) labels in standardised units, from normalised images."""
-        out: Tensor = self.head(self._pool(images_NCHW))
+        out: Tensor = self.head(_pool(self._trunk(images_NCHW)))
         return out
 
     def labels_and_features(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, K) labels as forward does, and (N, 512) features: the last hidden layer behind its ReLU."""
-        features_NF = self.head[:HIDDEN](self._pool(images_NCHW))
-        return self.head[HIDDEN:](features_NF), features_NF
+        return apply_head(self.head, self._trunk(images_NCHW))
 
-    def _pool(self, images_NCHW: Tensor) -> Tensor:
-        x = self.maxpool(torch.relu(self.bn1(self.conv1(images_NCHW))))
+    def _trunk(self, images_NCHW: Tensor) -> Tensor:
+        x: Tensor = self.maxpool(torch.relu(self.bn1(self.conv1(images_NCHW))))
         for name in STAGES:
             x = getattr(self, name)(x)
-        x = x.float()  # a trunk may compute in half precision, what follows never does
-        # amax, not AdaptiveMaxPool2d: the backward pass of the latter is not reproducible on a GPU.
-        return torch.cat([x.amax((2, 3)), x.mean((2, 3))], dim=1)
+        return x
 
     def trunk_state(self) -> dict[str, Tensor]:
         """Return the trunk's tensors by their torchvision names."""
@@ -129,6 +126,18 @@ class MetallicityNet(nn.Module):
             for name, module in self.named_children():
                 if name != "head":
                     module.eval()
+
+
+def apply_head(head: nn.Sequential, map_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a network's (N, K) labels and (N, 512) features of the map that its trunk has made."""
+    features_NF = head[:HIDDEN](_pool(map_NCHW))
+    return head[HIDDEN:](features_NF), features_NF
+
+
+def _pool(map_NCHW: Tensor) -> Tensor:
+    map_NCHW = map_NCHW.float()  # a trunk may compute in half precision, what follows never does
+    # amax, not AdaptiveMaxPool2d: the backward pass of the latter is not reproducible on a GPU.
+    return torch.cat([map_NCHW.amax((2, 3)), map_NCHW.mean((2, 3))], dim=1)
 
 
 def in_memory_format(network: MetallicityNet, memory_format: torch.memory_format) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
 
 BATCH_SIZES = {"cpu": 32, "cuda": 512}
 """Images a pass where the job names no number: a CPU gains nothing from more, a GPU does (docs/scoring.md)."""
+
+_CPU_FEATURES = Path("/proc/cpuinfo")
 
 
 def mnn_is_installed() -> bool:
@@ -16,7 +16,16 @@ def mnn_is_installed() -> bool:
     return all(find_spec(name) is not None for name in ("MNN", "onnx"))
 
 
+def cpu_has_avx512() -> bool:
+    """Tell whether this machine's processor computes on 16 numbers at once: torch does then, MNN does not."""
+    return _cpu_has("avx512f")
+
+
 def cpu_has_bfloat16() -> bool:
     """Tell whether this machine's processor multiplies matrices in bfloat16 (AMX): it is slow in it without."""
-    look: Callable[[], Mapping[str, Any]] = getattr(import_module("torch").cpu, "get_capabilities", dict)
-    return bool(look().get("amx_bf16", False))  # a torch too old to tell is taken to have none
+    return _cpu_has("amx_bf16")
+
+
+def _cpu_has(feature: str) -> bool:
+    """Look where Linux lists them; a system that lists none is taken to have none."""
+    return _CPU_FEATURES.exists() and feature in _CPU_FEATURES.read_text().split()
