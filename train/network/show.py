@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,10 +29,10 @@ def select_levels(network_input: NetworkInput, images_NHWC: Tensor, spec: ImageS
 
 def _normalise(images_NHWC: Tensor, normalisation: Normalisation) -> Tensor:
     """Return (N, C, H, W) by looking up every grey level: P pixels, the same numbers on every device."""
-    table_CCL = torch.from_numpy(normalisation.table_CCL).to(images_NHWC.device)
+    # Of each band, what its grey levels add to all channels: rows that lie together are looked up in one go.
+    table_CLC = torch.from_numpy(normalisation.table_CCL).to(images_NHWC.device).permute(1, 2, 0).contiguous()
     level_CP = [images_NHWC[..., band].reshape(-1).int() for band in range(images_NHWC.shape[-1])]
-    shown_CP = []
-    for table_CL, mix_C in zip(table_CCL, normalisation.matrix, strict=True):
-        of_bands = [table_CL[band].index_select(0, level_CP[band]) for band, share in enumerate(mix_C) if share]
-        shown_CP.append(functools.reduce(torch.add, of_bands))
-    return torch.stack(shown_CP, dim=-1).view(images_NHWC.shape).permute(0, 3, 1, 2)
+    shown_PC = table_CLC[0].index_select(0, level_CP[0])
+    for table_LC, level_P in zip(table_CLC[1:], level_CP[1:], strict=True):
+        shown_PC += table_LC.index_select(0, level_P)
+    return shown_PC.view(images_NHWC.shape).permute(0, 3, 1, 2)

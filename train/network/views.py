@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import google_crc32c
 import torch
 from torch import Tensor
@@ -23,18 +25,25 @@ def make_views(
     augmentation: Augmentation,
     normalisation: Normalisation,
 ) -> Tensor:
-    """Return (N, V, C, H, W), V = num_views: every image in its views; view 0 is the image itself.
+    """Return (N, V, C, H, W), V = num_views, channels_last in memory: every image in its views, itself the first.
 
     Five views are random, and the draw of a galaxy is a function of its own stored pixels: whatever the galaxies
     beside it, its views are the same.
     """
     if num_views == PAPER_VIEWS:
         return _random_views(images_NCHW, pixels_NHWC, augmentation, normalisation)
-    views = []
-    for quarter_turns, mirrored in VIEWS[:num_views]:
-        turned = torch.rot90(images_NCHW, quarter_turns, (2, 3))
-        views.append(turned.flip(3) if mirrored else turned)
-    return torch.stack(views, dim=1)
+    pixels_NPC = images_NCHW.permute(0, 2, 3, 1).flatten(1, 2)
+    places_VHW = _places(num_views, images_NCHW.shape[2], images_NCHW.device)
+    views_NVHWC: Tensor = pixels_NPC.index_select(1, places_VHW.flatten()).unflatten(1, places_VHW.shape)
+    return views_NVHWC.permute(0, 1, 4, 2, 3)
+
+
+@lru_cache(maxsize=8)
+def _places(num_views: int, size_pix: int, device: torch.device) -> Tensor:
+    """Return (V, H, W): which pixel of an image, row by row, each view shows at each place."""
+    places_HW = torch.arange(size_pix**2, dtype=torch.int32, device=device).view(size_pix, size_pix)
+    turned = [(torch.rot90(places_HW, turns), mirrored) for turns, mirrored in VIEWS[:num_views]]
+    return torch.stack([view.flip(1) if mirrored else view for view, mirrored in turned])
 
 
 def _random_views(

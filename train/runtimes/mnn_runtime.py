@@ -57,7 +57,7 @@ class MnnRuntime:
             self._start(self._network, tuple(images_NCHW.shape))
         if tuple(images_NCHW.shape) != self._shape:
             raise ValueError(f"this runtime was started for images {self._shape}, got {tuple(images_NCHW.shape)}")
-        labels, features = _compute(self._module, np.ascontiguousarray(images_NCHW.numpy()))
+        labels, features = _compute(self._module, images_NCHW.contiguous().numpy())
         return torch.from_numpy(labels), torch.from_numpy(features)
 
     def _start(self, network: MetallicityNet, shape: tuple[int, ...]) -> None:

@@ -31,7 +31,7 @@ def _along_both_axes(rows: list[list[int]]) -> Tensor:
     return torch.kron(matrix, matrix)
 
 
-_FROM_WEIGHT = _along_both_axes([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24**2
+_FROM_WEIGHT = (_along_both_axes([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24**2).float()
 _FROM_WINDOW = _along_both_axes(
     [
         [4, 0, -5, 0, 1, 0],
@@ -187,7 +187,7 @@ class _Winograd:
 
     def __init__(self, layer: nn.Conv2d) -> None:
         weight_9CK = layer.weight.permute(2, 3, 1, 0).flatten(0, 1)
-        self._weight_36CK = torch.tensordot(_FROM_WEIGHT, weight_9CK.double(), 1).float()
+        self._weight_36CK = torch.tensordot(_FROM_WEIGHT, weight_9CK, 1)
         assert layer.bias is not None  # the batch norm is folded in
         self._bias_K = layer.bias
 
