@@ -25,13 +25,22 @@ _TILES_AT_ONCE = 256
 """What is computed of so many stays in a core's cache from one product to the next."""
 
 
-def _along_both_axes(rows: list[list[int]]) -> Tensor:
+def _along_both_axes(rows: list[list[float]]) -> Tensor:
     """Return the matrix that applies the rows along both axes of a tile whose pixels are in one row."""
     matrix = torch.tensor(rows, dtype=torch.float64)
-    return torch.kron(matrix, matrix)
+    return torch.kron(matrix, matrix).float()
 
 
-_FROM_WEIGHT = (_along_both_axes([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24**2).float()
+_FROM_WEIGHT = _along_both_axes(
+    [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ]
+)
 _FROM_WINDOW = _along_both_axes(
     [
         [4, 0, -5, 0, 1, 0],
@@ -41,7 +50,7 @@ _FROM_WINDOW = _along_both_axes(
         [0, 2, -1, -2, 1, 0],
         [0, 4, 0, -5, 0, 1],
     ]
-).float()
+)
 _TO_TILE = _along_both_axes(
     [
         [1, 1, 1, 1, 1, 0],
@@ -49,7 +58,7 @@ _TO_TILE = _along_both_axes(
         [0, 1, 1, 4, 4, 0],
         [0, 1, -1, 8, -8, 1],
     ]
-).float()
+)
 _CONSTANT = _WINDOW + 1
 """The place, of the 36, that every pixel of a tile takes once: a bias is added there."""
 
