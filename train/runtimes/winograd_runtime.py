@@ -85,10 +85,11 @@ class WinogradRuntime:
 
     def _start(self, size: int) -> None:
         """Bring the weights into their basis, in which they are four times as many, and let go of the network's own."""
+        steps = []
         for block in self._blocks:
-            self._steps.append(_Step.of(block, size))
+            steps.append(_Step.of(block, size))
             size = -(-size // block.conv1.stride[0])
-        self._blocks = []
+        self._steps, self._blocks = steps, []  # only now: a start that failed is tried again
 
 
 @dataclass(frozen=True)
