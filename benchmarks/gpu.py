@@ -4,7 +4,8 @@
 
 over_forward     galaxies a second of whole blocks (read, check, views, networks, rows, parts, receipts) on one worker,
                  its start apart, over those of the runtime alone on images that are ready, in the same run
-share_of_peak    of the forward pass's operations in the rate of a large matrix product, in the same precision
+share_of_peak    of the forward pass's operations in the rate of a large matrix product, in the same precision; those
+                 of the convolutions as they are written, so that Winograd's method may exceed 1 on a CPU
 drift_dex        root mean square difference of a galaxy's oh_p50 from full precision, and the largest
 
 A row a precision and a number of networks × views. Without a GPU it runs on one core of a CPU, and in bfloat16 where
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -159,21 +161,23 @@ def plan_pass(run: Run, ensemble: Path, runtime: str, views: int, parts: Path) -
 
 
 def forward_only(plan: ScorePlan) -> float:
-    """Return images a second of the runtime, on images that are ready."""
+    """Return images a second of the members' runtimes, one after the other, on images that are ready."""
     predictor = plan.predictor
     ensemble = load_ensemble(
         predictor.path, digest=predictor.digest, num_views=1, batch_size=predictor.batch_size, runtime=predictor.runtime
     )
-    runtime, size = ensemble.members[0].runtime, predictor.image_spec.size_pix
+    size = predictor.image_spec.size_pix
     images = torch.randn(predictor.batch_size, 3, size, size, device=choose_device())
     images = images.contiguous(memory_format=torch.channels_last)
-    for _ in range(3):
-        runtime.run(images)
+    runtimes = cycle(member.runtime for member in ensemble.members)
+    for _ in range(3 * len(ensemble.members)):
+        next(runtimes).run(images)
     number, finish = 0, torch.cuda.synchronize if HAS_GPU else (lambda: None)
     finish()
     begun = time.perf_counter()
     while time.perf_counter() - begun < 2:
-        for _ in range(10 if HAS_GPU else 1):
+        runtime = next(runtimes)
+        for _ in range(10 if HAS_GPU else 2):
             runtime.run(images)
             number += len(images)
         finish()

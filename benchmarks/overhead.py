@@ -135,7 +135,6 @@ def make_plan(store: CutoutStore, targets: TargetList, parts: Path) -> ScorePlan
 def warm_up(cluster: LazyCluster, store: CutoutStore, targets: TargetList, parts: Path) -> None:
     """Have every worker import what it needs."""
     plan = make_plan(store, targets, parts)
-    plan.check()
     cluster.client().run(np.random.default_rng)
     scored = score(plan, cluster.client())
     for _ in range(min(4, store.num_blocks)):

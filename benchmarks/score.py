@@ -98,7 +98,6 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     num_workers = len(os.sched_getaffinity(0))
     with open_run(read_job(job, [])) as run:
         plan = make_score_plan(run)
-        plan.check()
         work = plan.predictor.num_views * arguments.members
         peer = {"store": str(plan.store.folder), "ensemble": ensemble, "views": plan.predictor.num_views}
         peer |= {"runtime": plan.predictor.runtime, "batch_size": plan.predictor.batch_size}

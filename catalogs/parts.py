@@ -24,8 +24,8 @@ from skymetal.catalogs.storage import Folder, commit_receipt, digest
 
 MANIFEST = "manifest.json"
 RECEIPTS = "receipts/*.json"
-PARTS_FORMAT = 3
-"""One of the things that a run's digest names: parts of another version are not gone on with."""
+PARTS_FORMAT = 4
+"""One of the things that a run's digest names: parts of another form, or other last digits, are not gone on with."""
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
 """How tables are written. Without dictionaries float columns are both faster and smaller (measured)."""
 PART_OPTIONS: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_statistics": False}

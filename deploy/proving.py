@@ -22,7 +22,6 @@ def verify(run: Run, *, num_shards: int) -> None:
     Raises RuntimeError, after all have been looked at, where anything is not what it should be.
     """
     plan = make_score_plan(run)
-    plan.check()
     num_blocks = plan.store.num_blocks
     sample = np.random.default_rng().choice(num_blocks, size=min(num_shards, num_blocks), replace=False)
     if len(sample):

@@ -31,7 +31,7 @@ from skymetal.engine.predict import PredictorRef
 from skymetal.engine.reference import Reference
 from skymetal.engine.score import ScoredPart, finish_score
 from skymetal.engine.score import score as score_store
-from skymetal.engine.score_plan import ScorePlan
+from skymetal.engine.score_plan import ScorePlan, refuse_other_store
 from skymetal.engine.store import CutoutStore
 from skymetal.train.card import describe_ensemble
 from skymetal.train.evaluation.evaluate import TRUTH
@@ -40,15 +40,19 @@ MONITOR = "score.json"
 
 
 def make_score_plan(run: Run) -> ScorePlan:
-    """Settle what score would do; nothing is recorded, and no one is refused who only asks."""
+    """Settle what score would do; nothing is recorded, and a worker that is not made for it is not refused yet.
+
+    Raises InputError, before anything starts, for an ensemble of other images or a store of other targets.
+    """
     card = describe_ensemble(run.ensemble)
     if not card.labels[0].startswith("oh_"):
         raise InputError(
             f"the ensemble in {run.ensemble} predicts {card.labels[0]} first, but a catalogue is of 12+log(O/H): "
             "train with a label such as oh_p50 in the first place"
         )
-    targets, store = run.targets, run.store  # these first: to make a predictor may take a connection
-    predictor = make_predictor(run, card)
+    targets, store = run.targets, run.store
+    refuse_other_store(store, targets, card.image_spec, ensemble=str(run.ensemble))
+    predictor = make_predictor(run, card)  # last: to ask the workers may take long
     return ScorePlan(
         store=store,
         targets=targets,
@@ -85,7 +89,6 @@ def _is_number(schema: pa.Schema, name: str) -> bool:
 def claim_score(run: Run) -> ScorePlan:
     """Settle what score does, and record it; refuse an ensemble, store or setting other than those it began with."""
     plan = make_score_plan(run)
-    plan.check()
     has_results = bool(plan.parts.names(RECEIPTS))
     claim_inputs(run.directory.folder, "score", _inputs(plan.predictor, plan.store), has_results=has_results)
     return plan

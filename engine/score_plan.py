@@ -8,6 +8,7 @@ from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.parts import missing_blocks
 from skymetal.catalogs.storage import Folder
 from skymetal.catalogs.targets import TargetList
+from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.predict import NUM_VIEWS, RUNTIMES, PredictorRef
 from skymetal.engine.reference import Reference
 from skymetal.engine.store import CutoutStore
@@ -65,16 +66,13 @@ class ScorePlan:
     block_timeout_s: float = 21600.0
     truths: tuple[str, ...] = ()
 
-    def check(self) -> None:
-        """Raise InputError, before any work, for an ensemble of other images or a store of other targets."""
-        self.predictor.image_spec.refuse_unless_same(
-            self.store.image_spec, ours=f"the ensemble {self.predictor.path}", theirs=f"the store {self.store.folder}"
-        )
-        if self.store.layout.targets_digest != self.targets.digest:
-            raise InputError(
-                f"the store {self.store.folder} was made for another target list than {self.targets}; ingest again"
-            )
-
     def missing_blocks(self) -> list[int]:
         """Return the shards that have no part yet."""
         return missing_blocks(self.parts, self.store.num_blocks, run_digest=self.run_digest)
+
+
+def refuse_other_store(store: CutoutStore, targets: TargetList, image_spec: ImageSpec, *, ensemble: str) -> None:
+    """Raise InputError for a store of other images than the ensemble learnt from, or of other targets."""
+    image_spec.refuse_unless_same(store.image_spec, ours=f"the ensemble {ensemble}", theirs=f"the store {store.folder}")
+    if store.layout.targets_digest != targets.digest:
+        raise InputError(f"the store {store.folder} was made for another target list than {targets}; ingest again")

@@ -24,7 +24,7 @@ from skymetal.train.receipt import MemberFile
 from skymetal.train.runtimes.half_runtime import start_half
 from skymetal.train.runtimes.mnn_runtime import MnnRuntime
 from skymetal.train.runtimes.runtime import StartRuntime, choose_device
-from skymetal.train.runtimes.torch_runtime import start_float32
+from skymetal.train.runtimes.winograd_runtime import start_float32
 
 _RUNTIMES: dict[str, StartRuntime] = {
     "torch": start_float32,

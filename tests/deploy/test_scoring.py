@@ -6,17 +6,21 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from support import brightness, scored_store
 
+from skymetal.catalogs.errors import InputError
 from skymetal.catalogs.storage import LocalFolder
+from skymetal.deploy import scoring
 from skymetal.deploy.config import read_job
 from skymetal.deploy.planning import _duration, _probe_workers
 from skymetal.deploy.run import Run, open_run
-from skymetal.deploy.scoring import MONITOR, _score
+from skymetal.deploy.scoring import MONITOR, _score, make_score_plan
 from skymetal.engine.probe import Probe
 from skymetal.engine.score_plan import ScorePlan
 
@@ -45,6 +49,17 @@ def make_plan(root: Path, *, error: float) -> ScorePlan:
         shard_size=16,
     )
     return dataclasses.replace(plan, truths=("oh_p50",))
+
+
+def test_an_ensemble_of_other_images_is_refused_before_any_worker_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(tmp_path, error=0.0)
+    other = dataclasses.replace(brightness.SPEC, bands=("z", "r", "g"))
+    monkeypatch.setattr(scoring, "describe_ensemble", lambda _: SimpleNamespace(labels=("oh_p50",), image_spec=other))
+    without_cluster = cast(Run, SimpleNamespace(ensemble="other", store=plan.store, targets=plan.targets))
+    with pytest.raises(InputError, match=r"the ensemble other has bands = zrg, but the store .* has bands = irg"):
+        make_score_plan(without_cluster)
 
 
 def test_what_came_is_measured_against_what_is_known(

@@ -15,7 +15,7 @@ from skymetal.engine.ingest import quarantined
 from skymetal.engine.predict import Predictions
 from skymetal.engine.rows import catalogue_rows
 from skymetal.engine.score import finish_score, score_block
-from skymetal.engine.score_plan import ScorePlan, ScoreSettings
+from skymetal.engine.score_plan import ScorePlan, ScoreSettings, refuse_other_store
 
 
 @pytest.fixture
@@ -46,7 +46,6 @@ def score_all(plan: ScorePlan) -> pa.Table:
 
 
 def test_rows_out_and_quarantined_are_rows_in(plan: ScorePlan) -> None:
-    plan.check()
     table = score_all(plan)
     assert sorted(table["object_id"].to_pylist()) == [100, 101, 102, 103, 104, 106, 107, 108, 109]
     assert (np.diff(table["_healpix_29"].to_numpy()) > 0).all()
@@ -179,10 +178,10 @@ def test_an_ensemble_of_other_images_and_a_store_of_other_targets_are_refused(
 ) -> None:
     other = dataclasses.replace(brightness.SPEC, bands=("z", "r", "g"))
     with pytest.raises(InputError, match=r"has bands = zrg, but the store .* has bands = irg"):
-        dataclasses.replace(plan, predictor=dataclasses.replace(plan.predictor, image_spec=other)).check()
+        refuse_other_store(plan.store, plan.targets, other, ensemble="other")
     targets = write_targets(folder, "other.parquet", pa.table({"object_id": range(10)}), selection={})
     with pytest.raises(InputError, match="made for another target list"):
-        dataclasses.replace(plan, targets=targets).check()
+        refuse_other_store(plan.store, targets, brightness.SPEC, ensemble="brightness")
     with pytest.raises(RuntimeError, match="holds other galaxies"):
         score_block(dataclasses.replace(plan, targets=targets), 0)
 

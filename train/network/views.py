@@ -25,7 +25,7 @@ def make_views(
     augmentation: Augmentation,
     normalisation: Normalisation,
 ) -> Tensor:
-    """Return (N, V, C, H, W), V = num_views, channels_last in memory: every image in its views, itself the first.
+    """Return (N, V, C, H, W), V = num_views: every image in its views, itself the first; but of five, channels_last.
 
     Five views are random, and the draw of a galaxy is a function of its own stored pixels: whatever the galaxies
     beside it, its views are the same.
@@ -41,9 +41,10 @@ def make_views(
 @lru_cache(maxsize=8)
 def _places(num_views: int, size_pix: int, device: torch.device) -> Tensor:
     """Return (V, H, W): which pixel of an image, row by row, each view shows at each place."""
-    places_HW = torch.arange(size_pix**2, dtype=torch.int32, device=device).view(size_pix, size_pix)
-    turned = [(torch.rot90(places_HW, turns), mirrored) for turns, mirrored in VIEWS[:num_views]]
-    return torch.stack([view.flip(1) if mirrored else view for view, mirrored in turned])
+    with torch.inference_mode(mode=False):  # kept for whoever asks next
+        places_HW = torch.arange(size_pix**2, dtype=torch.int32, device=device).view(size_pix, size_pix)
+        turned = [(torch.rot90(places_HW, turns), mirrored) for turns, mirrored in VIEWS[:num_views]]
+        return torch.stack([view.flip(1) if mirrored else view for view, mirrored in turned])
 
 
 def _random_views(

@@ -17,7 +17,7 @@ def mnn_is_installed() -> bool:
 
 
 def cpu_has_avx512() -> bool:
-    """Tell whether this machine's processor computes on 16 numbers at once: torch does then, MNN does not."""
+    """Tell whether this machine's processor computes on 16 numbers at once: torch makes use of it, MNN does not."""
     return _cpu_has("avx512f")
 
 

@@ -8,13 +8,6 @@ import torch
 from torch import Tensor
 
 from skymetal.train.network.network import MetallicityNet
-from skymetal.train.runtimes.runtime import Runtime
-from skymetal.train.runtimes.winograd_runtime import WinogradRuntime
-
-
-def start_float32(network: MetallicityNet) -> Runtime:
-    """Return torch's runtime of the network on its own device."""
-    return TorchRuntime(network) if network.conv1.weight.is_cuda else WinogradRuntime(network)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""The network on a CPU in float32, its 3 by 3 convolutions by Winograd's method: a quarter of the multiplications.
+"""The network on a CPU in float32, its 3 by 3 convolutions of stride 1 by Winograd's method.
 
 A tile of 4 by 4 pixels of a convolution's output comes of a window of 6 by 6 of its input. In the bases of Lavin & Gray
-(2016, arXiv:1509.09308, F(4 x 4, 3 x 3)) it is a product at each of 36 places, so that the convolution of all windows
-is 36 matrix products. The changes of basis are matrix products, too: what torch does near the processor's peak.
+(2016, arXiv:1509.09308, F(4 x 4, 3 x 3)) it is a product at each of 36 places, a quarter of the multiplications, so
+that the convolution of all windows is 36 matrix products. The changes of basis are matrix products, too: what torch
+does near the processor's peak.
 
-B images of S by S pixels in T by T tiles, P tiles in all; C channels in, K channels out.
+B images of S by S pixels, R by R with their frame, in T by T tiles, P tiles in all; C channels in, K channels out.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skymetal.train.network.network import STAGES, Block, MetallicityNet, apply_head
+from skymetal.train.runtimes.runtime import Runtime
+from skymetal.train.runtimes.torch_runtime import TorchRuntime
 
 _TILE, _WINDOW = 4, 6
 _SMALLEST = 3
 """Pixels of a map below which its only tile is mostly frame, and the method saves nothing."""
 _TILES_AT_ONCE = 256
-"""What is computed of so many stays in a core's cache from one product to the next."""
+"""By measurement: of fewer the matrix products are slow, of more what one leaves to the next is in no cache."""
 
 
 def _along_both_axes(rows: list[list[float]]) -> Tensor:
@@ -63,6 +66,11 @@ _CONSTANT = _WINDOW + 1
 """The place, of the 36, that every pixel of a tile takes once: a bias is added there."""
 
 
+def start_float32(network: MetallicityNet) -> Runtime:
+    """Return torch's runtime of the network on its own device: as it is on a GPU, by Winograd's method on a CPU."""
+    return TorchRuntime(network) if network.conv1.weight.is_cuda else WinogradRuntime(network)
+
+
 class WinogradRuntime:
     """A :class:`train.runtimes.runtime.Runtime` on the CPU. The first call's size is the one that it is made for."""
 
@@ -74,14 +82,14 @@ class WinogradRuntime:
     def run(self, images_NCHW: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, K) standardised labels and (B, F) features."""
         with torch.inference_mode():
-            stem = self._stem(images_NCHW.contiguous(memory_format=torch.channels_last))
+            stem_NCHW = self._stem(images_NCHW.contiguous(memory_format=torch.channels_last))
             # The ReLU after the pooling: the same numbers of a quarter of the pixels.
-            x = _Map.of(functional.max_pool2d(stem, 3, stride=2, padding=1).permute(0, 2, 3, 1).relu_())
+            x = _Map.of(functional.max_pool2d(stem_NCHW, 3, stride=2, padding=1).permute(0, 2, 3, 1).relu_())
             if not self._steps:
                 self._start(x.size)
             for step in self._steps:
                 x = step(x)
-            return apply_head(self._head, x.pixels.permute(0, 3, 1, 2))
+            return apply_head(self._head, x.pixels_BSSC.permute(0, 3, 1, 2))
 
     def _start(self, size: int) -> None:
         """Bring the weights into their basis, in which they are four times as many, and let go of the network's own."""
@@ -92,54 +100,54 @@ class WinogradRuntime:
         self._steps, self._blocks = steps, []  # only now: a start that failed is tried again
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Map:
-    """Images in a frame of zeros, (B, 4T + 2, 4T + 2, C): a pixel wide around T by T tiles, the last ones maybe cut."""
+    """Images in a frame of zeros, R = 4T + 2: a pixel wide around T by T tiles, of which the last ones may be cut."""
 
-    framed: Tensor
+    framed_BRRC: Tensor
     size: int
 
     @classmethod
     def of(cls, pixels_BSSC: Tensor) -> _Map:
         """Return a copy of the pixels, framed."""
-        made = cls.empty(len(pixels_BSSC), pixels_BSSC.shape[1], pixels_BSSC.shape[3])
-        made.pixels.copy_(pixels_BSSC)
-        return made.framed_in_zeros()
+        made = cls.unwritten(len(pixels_BSSC), pixels_BSSC.shape[1], pixels_BSSC.shape[3])
+        made.pixels_BSSC.copy_(pixels_BSSC)
+        return made.with_frame()
 
     @classmethod
-    def empty(cls, num_images: int, size: int, num_channels: int) -> _Map:
-        """Return one whose pixels and frame are yet to be written."""
+    def unwritten(cls, num_images: int, size: int, num_channels: int) -> _Map:
+        """Return one whose pixels, then its frame, are yet to be written."""
         side = -(-size // _TILE) * _TILE + 2
-        return cls(torch.empty(num_images, side, side, num_channels), size)
+        return cls(framed_BRRC=torch.empty(num_images, side, side, num_channels), size=size)
 
-    def framed_in_zeros(self) -> _Map:
+    def with_frame(self) -> _Map:
         """Return this map, its frame written."""
         for edge in (slice(0, 1), slice(self.size + 1, None)):
-            self.framed[:, edge] = 0
-            self.framed[:, :, edge] = 0
+            self.framed_BRRC[:, edge] = 0
+            self.framed_BRRC[:, :, edge] = 0
         return self
 
     @property
-    def pixels(self) -> Tensor:
-        """The images, (B, S, S, C)."""
-        return self.framed[:, 1 : self.size + 1, 1 : self.size + 1]
+    def pixels_BSSC(self) -> Tensor:  # noqa: N802
+        """The images without their frame."""
+        return self.framed_BRRC[:, 1 : self.size + 1, 1 : self.size + 1]
 
     @property
-    def tiles(self) -> Tensor:
-        """The images and, where they end within a tile, some of the frame: (B, T, 4, T, 4, C)."""
-        tiles: Tensor = self.framed[:, 1:-1, 1:-1].unflatten(2, (-1, _TILE)).unflatten(1, (-1, _TILE))
-        return tiles
+    def tiles_BT4T4C(self) -> Tensor:  # noqa: N802
+        """The images in tiles: where they end within one, with some of the frame."""
+        rows: Tensor = self.framed_BRRC[:, 1:-1, 1:-1].unflatten(2, (-1, _TILE))
+        return rows.unflatten(1, (-1, _TILE))
 
     def windows(self, *, side: int, step: int) -> Tensor:
         """Return windows of side by side pixels, the frame's among them, every so many: (B, T, T, side, side, C)."""
-        return self.framed.unfold(1, side, step).unfold(2, side, step).permute(0, 1, 2, 4, 5, 3)
+        return self.framed_BRRC.unfold(1, side, step).unfold(2, side, step).permute(0, 1, 2, 4, 5, 3)
 
 
 _Convolve = Callable[[_Map, _Map | None], _Map]
 """A convolution of a map with its bias, the sum with a shortcut if there is one, and a ReLU."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Step:
     """A block of the network."""
 
@@ -152,9 +160,11 @@ class _Step:
         """Return what computes the block of maps of that size."""
         stride = block.conv1.stride[0]
         is_small = -(-size // stride) < _SMALLEST
-        conv1 = _Direct(block.conv1) if stride > 1 or is_small else _Winograd(block.conv1)
-        conv2 = _Direct(block.conv2) if is_small else _Winograd(block.conv2)
-        return cls(conv1, conv2, _unchanged if block.downsample is None else _Shrink(block.downsample[0]))
+        return cls(
+            conv1=_Direct(block.conv1) if stride > 1 or is_small else _Winograd(block.conv1),
+            conv2=_Direct(block.conv2) if is_small else _Winograd(block.conv2),
+            shortcut=_unchanged if block.downsample is None else _Shrink(block.downsample[0]),
+        )
 
     def __call__(self, x: _Map) -> _Map:
         return self.conv2(self.conv1(x, None), self.shortcut(x))
@@ -172,24 +182,24 @@ class _Shrink:
         self._weight_KC, self._bias_K, self._stride = layer.weight[:, :, 0, 0], layer.bias, layer.stride[0]
 
     def __call__(self, x: _Map) -> _Map:
-        pixels = x.pixels[:, :: self._stride, :: self._stride]
-        return _Map.of(functional.linear(pixels, self._weight_KC, self._bias_K))
+        pixels_BSSC = x.pixels_BSSC[:, :: self._stride, :: self._stride]
+        return _Map.of(functional.linear(pixels_BSSC, self._weight_KC, self._bias_K))
 
 
 class _Direct:
     """A :data:`_Convolve` as one matrix product: torch's own brings the weights into its order at every call."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
-        self._weight_KW = layer.weight.permute(0, 2, 3, 1).flatten(1)
+        self._weight_KX = layer.weight.permute(0, 2, 3, 1).flatten(1)  # X = 9C: a window's numbers in a row
         self._bias_K, self._stride = layer.bias, layer.stride[0]
 
     def __call__(self, x: _Map, shortcut: _Map | None) -> _Map:
         size = -(-x.size // self._stride)
-        windows_BSSW = x.windows(side=3, step=self._stride)[:, :size, :size].flatten(3)
-        pixels = functional.linear(windows_BSSW, self._weight_KW, self._bias_K)
+        windows_BSSX = x.windows(side=3, step=self._stride)[:, :size, :size].flatten(3)
+        pixels_BSSK = functional.linear(windows_BSSX, self._weight_KX, self._bias_K)
         if shortcut is not None:
-            pixels += shortcut.pixels
-        return _Map.of(pixels.relu_())
+            pixels_BSSK += shortcut.pixels_BSSC
+        return _Map.of(pixels_BSSK.relu_())
 
 
 class _Winograd:
@@ -202,17 +212,18 @@ class _Winograd:
         self._bias_K = layer.bias
 
     def __call__(self, x: _Map, shortcut: _Map | None) -> _Map:
-        made = _Map.empty(len(x.framed), x.size, self._weight_36CK.shape[2])
+        made = _Map.unwritten(len(x.framed_BRRC), x.size, self._weight_36CK.shape[2])
         windows_66BTTC = x.windows(side=_WINDOW, step=_TILE).permute(3, 4, 0, 1, 2, 5)
-        step = max(1, _TILES_AT_ONCE // made.tiles.shape[1] ** 2)
-        for first in range(0, len(x.framed), step):
+        into = made.tiles_BT4T4C
+        step = max(1, _TILES_AT_ONCE // into.shape[1] ** 2)
+        for first in range(0, len(into), step):
             images = slice(first, first + step)
-            tiles, pixels = self._tiles(windows_66BTTC[:, :, images]), made.tiles[images]
+            tiles_BT4T4K = self._tiles(windows_66BTTC[:, :, images])
             if shortcut is None:
-                torch.clamp_min(tiles, 0, out=pixels)
+                torch.clamp_min(tiles_BT4T4K, 0, out=into[images])
             else:
-                torch.add(tiles, shortcut.tiles[images], out=pixels).relu_()
-        return made.framed_in_zeros()
+                torch.add(tiles_BT4T4K, shortcut.tiles_BT4T4C[images], out=into[images]).relu_()
+        return made.with_frame()
 
     def _tiles(self, windows_66BTTC: Tensor) -> Tensor:
         """Return what the convolution, with its bias, makes of some images' windows: (B, T, 4, T, 4, K)."""
@@ -220,5 +231,6 @@ class _Winograd:
         windows_36PC = (_FROM_WINDOW @ windows_66BTTC.reshape(num_places, -1)).view(num_places, -1, num_in)
         products_36PK = torch.bmm(windows_36PC, self._weight_36CK)
         products_36PK[_CONSTANT] += self._bias_K
-        tiles = (_TO_TILE @ products_36PK.view(num_places, -1)).view(_TILE, _TILE, *windows_66BTTC.shape[2:5], num_out)
-        return tiles.permute(2, 3, 0, 4, 1, 5)
+        tiles_16P = _TO_TILE @ products_36PK.view(num_places, -1)
+        tiles_44BTTK = tiles_16P.view(_TILE, _TILE, *windows_66BTTC.shape[2:5], num_out)
+        return tiles_44BTTK.permute(2, 3, 0, 4, 1, 5)

@@ -28,6 +28,17 @@ def test_fewer_views_are_the_first_of_more() -> None:
         assert torch.equal(make_views(images, num_views, images, STILL, IMAGENET), eight[:, :num_views])
 
 
+def test_views_lie_in_memory_as_convolutions_read_them_and_may_be_learnt_from() -> None:
+    with torch.inference_mode():  # what is kept of the first call must serve any other
+        make_views(torch.zeros(1, 3, 12, 12), 8, torch.zeros(0), STILL, IMAGENET)
+    images = torch.randn(2, 3, 12, 12, requires_grad=True)
+    views = make_views(images, 8, images, STILL, IMAGENET).flatten(0, 1)
+    assert views.is_contiguous(memory_format=torch.channels_last)
+    views.sum().backward()  # type: ignore[no-untyped-call]
+    assert images.grad is not None
+    assert torch.equal(images.grad, torch.full_like(images, 8))
+
+
 def test_the_papers_views_are_the_image_and_four_draws_of_its_own_pixels() -> None:
     paper = find_recipe("as_run").augmentation
     pixels = torch.randint(0, 256, (3, 16, 16, 3), dtype=torch.uint8)
