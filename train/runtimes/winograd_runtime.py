@@ -135,8 +135,8 @@ class _Map:
     @property
     def tiles_BT4T4C(self) -> Tensor:  # noqa: N802
         """The images in tiles: where they end within one, with some of the frame."""
-        rows: Tensor = self.framed_BRRC[:, 1:-1, 1:-1].unflatten(2, (-1, _TILE))
-        return rows.unflatten(1, (-1, _TILE))
+        tiles: Tensor = self.framed_BRRC[:, 1:-1, 1:-1].unflatten(2, (-1, _TILE)).unflatten(1, (-1, _TILE))
+        return tiles
 
     def windows(self, *, side: int, step: int) -> Tensor:
         """Return windows of side by side pixels, the frame's among them, every so many: (B, T, T, side, side, C)."""
