@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -29,10 +31,19 @@ def select_levels(network_input: NetworkInput, images_NHWC: Tensor, spec: ImageS
 
 def _normalise(images_NHWC: Tensor, normalisation: Normalisation) -> Tensor:
     """Return (N, C, H, W) by looking up every grey level: P pixels, the same numbers on every device."""
-    # Of each band, what its grey levels add to all channels: rows that lie together are looked up in one go.
-    table_CLC = torch.from_numpy(normalisation.table_CCL).to(images_NHWC.device).permute(1, 2, 0).contiguous()
+    table_CLC = _table(normalisation, images_NHWC.device)
     level_CP = [images_NHWC[..., band].reshape(-1).int() for band in range(images_NHWC.shape[-1])]
     shown_PC = table_CLC[0].index_select(0, level_CP[0])
     for table_LC, level_P in zip(table_CLC[1:], level_CP[1:], strict=True):
         shown_PC += table_LC.index_select(0, level_P)
     return shown_PC.view(images_NHWC.shape).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=16)
+def _table(normalisation: Normalisation, device: torch.device) -> Tensor:
+    """Return (C, L, C): of each band, what its grey levels add to all channels, side by side to be looked up at once.
+
+    Kept, as a host that copies it to a GPU for every batch waits each time until the GPU has nothing left to do.
+    """
+    with torch.inference_mode(mode=False):  # kept for whoever asks next
+        return torch.from_numpy(normalisation.table_CCL).to(device).permute(1, 2, 0).contiguous()
