@@ -18,7 +18,7 @@ from skymetal.engine.pixels import ImageSpec
 from skymetal.engine.predict import ON_CPUS, Predictions
 from skymetal.train.card import EnsembleCard, MemberEntry, damaged_file, describe_ensemble
 from skymetal.train.features import FeatureSpace
-from skymetal.train.member import Member, fold_batch_norm, predict_views
+from skymetal.train.member import Member, MemberPredictions, fold_batch_norm, predict_views
 from skymetal.train.network.network import NUM_FEATURES, MetallicityNet
 from skymetal.train.receipt import MemberFile
 from skymetal.train.runtimes.half_runtime import start_half
@@ -76,25 +76,27 @@ class Ensemble:
     def predict(self, images_NHWC: NDArray[np.uint8], wanted_NM: NDArray[np.bool_]) -> Predictions:
         """Return what the wanted members say of every galaxy: the first label, dex; and how strange it is to them.
 
-        One call at a time: a second thread reads or writes its shard meanwhile.
+        The networks run for one call at a time: a second thread has its shard read, judged or written meanwhile.
         """
         oh_NMV = np.full((*wanted_NM.shape, self.num_views), np.nan, dtype=np.float32)
         ood_NM = np.full(wanted_NM.shape, np.nan, dtype=np.float32)
         embedding_NF = np.zeros((len(images_NHWC), NUM_FEATURES), np.float16) if self.embeddings else None
         on_device = _upload(images_NHWC, self.device)
+        said_M: list[tuple[NDArray[np.int64], MemberPredictions]] = []
         with self.lock:
-            for m, (member, space) in enumerate(zip(self.members, self.spaces, strict=True)):
+            for m, member in enumerate(self.members):
                 embeds = embedding_NF is not None and m == 0  # of every galaxy: an embedding is no prediction
                 rows = np.flatnonzero(wanted_NM[:, m] | embeds)
-                if len(rows):
-                    # Indexing copies, so it is left out in the usual case that every galaxy is wanted.
-                    is_all = len(rows) == len(on_device)
-                    images = on_device if is_all else on_device[torch.from_numpy(rows).to(self.device)]
-                    said = predict_views(member, images, num_views=self.num_views, batch_size=self.batch_size)
-                    oh_NMV[rows, m] = said.labels_NVK[:, :, 0]
-                    ood_NM[rows, m] = space.distance(said.features_NF)
-                    if embedding_NF is not None and m == 0:
-                        embedding_NF[:] = said.features_NF
+                # Indexing copies, so it is left out in the usual case that every galaxy is wanted.
+                is_all = len(rows) == len(on_device)
+                images = on_device if is_all else on_device[torch.from_numpy(rows).to(self.device)]
+                said = predict_views(member, images, num_views=self.num_views, batch_size=self.batch_size)
+                said_M.append((rows, said))
+        for m, ((rows, said), space) in enumerate(zip(said_M, self.spaces, strict=True)):
+            oh_NMV[rows, m] = said.labels_NVK[:, :, 0]
+            ood_NM[rows, m] = space.distance(said.features_NF)
+            if embedding_NF is not None and m == 0:
+                embedding_NF[:] = said.features_NF
         oh_NMV[~wanted_NM], ood_NM[~wanted_NM] = np.nan, np.nan
         return Predictions(oh_NMV=oh_NMV, ood_NM=ood_NM, embedding_NF=embedding_NF)
 
