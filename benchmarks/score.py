@@ -224,8 +224,8 @@ def forward_only(peer: dict[str, Any], num_processes: int, seconds: float) -> fl
     """Return images a second of processes that start together and do nothing else."""
     command = [sys.executable, str(Path(peers.__file__)), "forward", json.dumps(peer | {"seconds": seconds})]
     with tempfile.TemporaryDirectory() as folder:  # what it keeps there is not for `score` to find
-        environment = dict(os.environ, OMP_NUM_THREADS="1", MALLOC_TRIM_THRESHOLD_=str(1 << 28), MALLOC_MMAP_MAX_="0")
-        environment["TMPDIR"] = folder
+        environment = dict(os.environ, OMP_NUM_THREADS="1", TMPDIR=folder, THP_MEM_ALLOC_ENABLE="1")
+        environment |= {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_MAX_": "0"}  # as a worker has it
         started = [
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
             for _ in range(num_processes)

