@@ -33,27 +33,28 @@ class LeaseLost(RuntimeError):
 class Lease:
     """A lease that this process holds, until it is released or lost."""
 
-    def __init__(self, folder: Folder, holder: Holder, epoch: int) -> None:
+    def __init__(self, folder: Folder, holder: Holder, epoch: int, *, looked: float) -> None:
         self.epoch = epoch
         self.holder = holder
         self._folder = folder
         self._beat = 0
-        self._renewed = _own_seconds()
+        self._looked = looked
 
     def renew(self) -> None:
         """Show that this process is alive. Raises LeaseLost where another one has taken over."""
+        looked = _own_seconds()  # before: a process may be frozen at any line, and what it saw is as old as this
         self._refuse_if_lost()
         self._beat += 1
         # Not flushed: after the machine's end nobody renews it anyway.
         self._folder.write(lease_name(self.epoch), _content(self.holder, self._beat), flush=False)
-        self._renewed = _own_seconds()
+        self._looked = looked
 
     def confirm(self) -> None:
         """Make sure that the lease is still held, before something is written. Raises LeaseLost.
 
         Costs nothing while it was renewed lately; a process that slept looks first.
         """
-        if _own_seconds() - self._renewed > sightings.STALE_SECONDS / 2:
+        if _own_seconds() - self._looked > sightings.STALE_SECONDS / 2:
             self._refuse_if_lost()
 
     def release(self) -> None:
@@ -96,12 +97,13 @@ def take_lease(folder: Folder, *, tell: Callable[[str], None]) -> Lease:
                 f"another skymetal ({who}) is at work in {folder}; wait for it, or name another [job] run_dir"
             )
         epoch = 1 + (seen.epoch if seen is not None else 0)
+        looked = _own_seconds()
         if folder.put_if_absent(lease_name(epoch), _content(holder, 0)) and _is_highest(folder, epoch):
             break
     for name in folder.names(f"{LEASES}/*.json"):
         if epoch_of(name) < epoch:
             folder.remove(name)
-    return Lease(folder, holder, epoch)
+    return Lease(folder, holder, epoch, looked=looked)
 
 
 def _is_highest(folder: Folder, epoch: int) -> bool:

@@ -141,6 +141,24 @@ def test_a_holder_that_was_taken_over_may_neither_renew_nor_write_nor_release(
     assert (seen.holder, seen.is_released) == (ELSEWHERE, False)
 
 
+def test_a_holder_frozen_between_its_look_and_its_renewal_is_not_taken_for_a_fresh_one(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = take_lease(folder)
+    write = LocalFolder.write
+
+    def frozen(self: Folder, name: str, data: bytes, *, flush: bool = True) -> None:
+        monkeypatch.setattr(LocalFolder, "write", write)
+        time.sleep(sightings.STALE_SECONDS)
+        write_lease(folder, ELSEWHERE, epoch=2)
+        write(self, name, data, flush=flush)
+
+    monkeypatch.setattr(LocalFolder, "write", frozen)
+    late.renew()
+    with pytest.raises(LeaseLost, match=r"node7\) has taken"):
+        late.confirm()
+
+
 def test_a_holder_that_slept_and_was_not_taken_over_goes_on(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     held = take_lease(folder)
     monkeypatch.setattr(leases, "_own_seconds", lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + 60)
