@@ -66,7 +66,7 @@ def forecast_ingest(run: Run) -> Forecast:
     if not obstacle and memory > available:
         obstacle = (
             f"ingest needs {_size(memory)} of memory, {_size(available)} are here; "
-            f"lower [images] shard_size (now {images.shard_size}) or [cluster] num_workers"
+            f"lower [images] shard_size (now {layout.shard_size}) or [cluster] num_workers"
         )
     return Forecast(lines=lines, obstacle=obstacle)
 

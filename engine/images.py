@@ -21,6 +21,10 @@ SERVICES = ("sdss", "legacy")
 SOURCES = ("folder", "fits", "mosaic", "array", *SERVICES, "simulated")
 DTYPES = ("uint8", "float32")
 MAX_SHARD_BYTES = 4 << 30
+FITTED_SHARD_SIZE = 2048
+"""Shards of so many cutouts are read about as fast as larger ones, by measurement."""
+_NUM_SHARDS = 256
+"""So many at least, where the galaxies suffice: the shard is what progress, many workers and a restart count in."""
 MAX_BANDS = 8
 _PATTERNS = {"folder": "{object_id}.jpg", "fits": "{object_id}.fits"}
 SDSS_JPEG = "sdss-jpeg"
@@ -33,7 +37,8 @@ class ImageSettings:
     """Sizes ending in _pix are in pixels on a side, shard_size and chunk_size in galaxies.
 
     source and folder, pattern, service_url …: where images are read. Ready-made images are input_size_pix wide;
-    their middle crop_pix are kept and resampled to size_pix. dtype and stretch: what is stored; ``float32`` keeps
+    their middle crop_pix are kept and resampled to size_pix. A shard_size left out is fitted to the number of galaxies:
+    see :meth:`shard_size_for`. dtype and stretch: what is stored; ``float32`` keeps
     flux, ``uint8`` a picture, made from flux by ``lupton`` or as the source drew it (then stretch only says how).
     """
 
@@ -59,7 +64,7 @@ class ImageSettings:
     lupton_stretch: float = 0.2
     lupton_minimum: float = 0.0
     lupton_scales: tuple[float, ...] = (1.0, 1.5, 2.5)
-    shard_size: int = 2048
+    shard_size: int | None = None
     chunk_size: int = 64
 
     def __post_init__(self) -> None:
@@ -124,8 +129,9 @@ class ImageSettings:
 
     def _check_sizes(self) -> None:
         for name in ("size_pix", "shard_size", "chunk_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"[images] {name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"[images] {name} must be at least 1, got {value}")
         if not 0 < self.crop_size <= self.input_size:
             raise InputError(
                 f"[images] crop_pix must be 1 to input_size_pix, got {self.crop_size} of {self.input_size}"
@@ -137,16 +143,24 @@ class ImageSettings:
             )
 
     def _check_shard(self) -> None:
-        if self.shard_size % self.chunk_size:
-            raise InputError(
-                f"[images] shard_size must be a multiple of chunk_size, got {self.shard_size} and {self.chunk_size}"
-            )
-        num_bytes = self.shard_size * self.spec(survey="").cutout_bytes
+        name = "chunk_size" if self.shard_size is None else "shard_size"
+        size = self.shard_size or self.chunk_size  # a shard is of one chunk at least
+        if size % self.chunk_size:
+            raise InputError(f"[images] shard_size must be a multiple of chunk_size, got {size} and {self.chunk_size}")
+        num_bytes = size * self.spec(survey="").cutout_bytes
         if num_bytes > MAX_SHARD_BYTES:
             raise InputError(
-                f"[images] a shard of shard_size = {self.shard_size} cutouts of size_pix = {self.size_pix} is "
+                f"[images] a shard of {name} = {size} cutouts of size_pix = {self.size_pix} is "
                 f"{num_bytes / 2**30:.1f} GiB in memory, at most {MAX_SHARD_BYTES >> 30} are allowed; make one smaller"
             )
+
+    def shard_size_for(self, num_galaxies: int) -> int:
+        """Return shard_size; left out, so many whole chunks that there are some hundred shards, none too large."""
+        if self.shard_size is not None:
+            return self.shard_size
+        largest = min(FITTED_SHARD_SIZE, MAX_SHARD_BYTES // self.spec(survey="").cutout_bytes)
+        num_chunks = min(num_galaxies // _NUM_SHARDS, largest) // self.chunk_size
+        return max(num_chunks, 1) * self.chunk_size
 
     @property
     def input_size(self) -> int:

@@ -103,7 +103,7 @@ def make_ingest_plan(settings: ImageSettings, *, targets: TargetList, run_dir: F
     layout = StoreLayout(
         image_spec=settings.spec(survey=str(targets.selection["survey"])),
         num_targets=targets.num_rows,
-        shard_size=settings.shard_size,
+        shard_size=settings.shard_size_for(targets.num_rows),
         chunk_size=settings.chunk_size,
         targets_digest=targets.digest,
     )

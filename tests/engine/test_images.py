@@ -24,6 +24,8 @@ PATTERN = "frame-{band}-*.fits"
         ({"size_pix": 0}, "size_pix must be at least 1, got 0"),
         ({"shard_size": 10, "chunk_size": 4}, "multiple of chunk_size, got 10 and 4"),
         ({"crop_pix": 400}, "crop_pix must be 1 to input_size_pix, got 400 of 128"),
+        ({"shard_size": 0}, "shard_size must be at least 1, got 0"),
+        ({"chunk_size": 2**20}, r"a shard of chunk_size = 1048576 cutouts .* 48\.0 GiB in memory, at most 4"),
         ({"shard_size": 2**20}, r"48\.0 GiB in memory, at most 4"),
         ({"dtype": "float64"}, "dtype must be one of uint8, float32, got 'float64'"),
         ({"dtype": "float32"}, "source = 'folder' gives pictures, not flux"),
@@ -42,6 +44,25 @@ PATTERN = "frame-{band}-*.fits"
 def test_settings_that_make_no_sense_cannot_exist(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ImageSettings(**{"source": "folder", "folder": "images", "pattern": PATTERN} | changes)
+
+
+@pytest.mark.parametrize(
+    ("num_galaxies", "changes", "shard_size"),
+    [
+        (1, {}, 64),
+        (2_000, {}, 64),
+        (100_000, {}, 384),
+        (10**7, {}, 2048),
+        (10**7, {"size_pix": 1024}, 1344),
+        (2_000, {"chunk_size": 4096}, 4096),
+        (10**7, {"chunk_size": 100}, 2000),
+        (10**7, {"shard_size": 128}, 128),
+    ],
+)
+def test_shards_are_fitted_to_the_survey_unless_their_size_is_given(
+    num_galaxies: int, changes: dict[str, Any], shard_size: int
+) -> None:
+    assert ImageSettings(source="simulated", **changes).shard_size_for(num_galaxies) == shard_size
 
 
 def test_what_the_store_says_follows_from_the_source() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 TINY_JOB = """
@@ -65,7 +66,8 @@ def kill_when(condition: Callable[[], bool], *arguments: str | Path, timeout: fl
             break
         time.sleep(0.005)
     was_running = process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it ended, and left no child behind
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     return was_running
 
