@@ -19,7 +19,7 @@ INNER, OUTER, BORDER = 0.1, 0.4, 0.45
 GRID = 64
 """Of larger cutouts, so many pixels a side are looked at."""
 CONCENTRATION, CHROMA, ROUGHNESS = "concentration", "chroma", "roughness"
-_NUMBERS_AT_ONCE = 1 << 17
+_NUMBERS_AT_ONCE = 1 << 18
 _TINY = 1e-3
 _LIMIT = 10.0
 

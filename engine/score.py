@@ -110,11 +110,11 @@ def make_rows(plan: ScorePlan, index: int, *, is_suspect: bool = False) -> MadeR
         block, targets = _read(plan, index)
         predictor = plan.predictor.open()
         unseen_NM = predictor.unseen(block.object_id[block.is_stored])
-        predictions = None if is_suspect else _predict(predictor, block.images[block.is_stored], unseen_NM)
+        predictions = None if is_suspect else _predict(predictor, block.stored_images, unseen_NM)
     reasons: dict[int, str] = {}
     if predictions is None:
         limits = CarefulLimits(seconds=plan.block_timeout_s, memory_bytes=MEMORY_LIMIT)
-        predictions, reasons = predict_carefully(plan.predictor, block.images[block.is_stored], unseen_NM, limits)
+        predictions, reasons = predict_carefully(plan.predictor, block.stored_images, unseen_NM, limits)
     is_finite_N = (np.isfinite(predictions.oh_NMV) | ~unseen_NM[:, :, None]).all(axis=(1, 2))
     is_finite_N &= (np.isfinite(predictions.ood_NM) | ~unseen_NM).all(axis=1)
     reasons = {int(row): "the prediction is not finite" for row in np.flatnonzero(~is_finite_N)} | reasons

@@ -58,6 +58,11 @@ class Block:
     is_stored: NDArray[np.bool_]
     flags: NDArray[np.int32]
 
+    @property
+    def stored_images(self) -> NDArray[Any]:
+        """The images of the galaxies that are stored: all, without a copy, where none was quarantined."""
+        return self.images if self.is_stored.all() else self.images[self.is_stored]
+
 
 @dataclass(frozen=True)
 class CutoutStore:
