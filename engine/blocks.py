@@ -77,10 +77,12 @@ class _Failure:
         self.reason = reason
 
 
-def _run_one(task: Callable[[int], Any], index: NDArray[np.int64]) -> NDArray[np.object_]:
+def _run_one(
+    task: Callable[[int], Any], index_B: NDArray[np.int64], *, block_id: tuple[int, ...]
+) -> NDArray[np.object_]:
     result = np.empty(1, dtype=object)
     try:
-        result[0] = task(int(index[0]))
+        result[0] = task(int(index_B[block_id[0]]))
     except BaseException as error:  # a SystemExit or a Rust panic would hang the client or kill the worker
         # A RuntimeError is a sentence of our own; of others' errors the kind is half of what is known.
         kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
@@ -100,8 +102,12 @@ def _await_scheduler(client: Client) -> None:
 
 
 def _outcomes(client: Client, task: Callable[[int], Any], wave: list[int]) -> Iterator[tuple[Any, int]]:
-    blocks = da.from_array(np.asarray(wave), chunks=1).map_blocks(
-        partial(_run_one, task), dtype=object, meta=np.empty(0, dtype=object)
+    # Of no array: mapped over one, each block would be two tasks, one of them but a name for the other.
+    blocks = da.map_blocks(
+        partial(_run_one, task, np.asarray(wave)),
+        chunks=((1,) * len(wave),),
+        dtype=object,
+        meta=np.empty(0, dtype=object),
     )
     waiting = {future.key: future for future in futures_of(client.persist(blocks))}
     try:

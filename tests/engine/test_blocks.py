@@ -30,6 +30,19 @@ def test_every_index_gives_one_receipt(client: Client) -> None:
     assert list(map_over_blocks(brightness.square, [], client)) == []
 
 
+def test_a_block_is_one_task(client: Client, tmp_path: Path) -> None:
+    def num_tasks(dask_scheduler: Scheduler) -> int:
+        return len(dask_scheduler.tasks)
+
+    deadline = time.monotonic() + 60
+    while client.run_on_scheduler(num_tasks) and time.monotonic() < deadline:  # the passes of other tests
+        time.sleep(0.05)
+    receipts = map_over_blocks(partial(brightness.leave_a_trace_slowly, str(tmp_path)), range(30), client)
+    next(receipts)
+    assert 20 < client.run_on_scheduler(num_tasks) <= 30
+    assert len(list(receipts)) == 29
+
+
 def test_more_blocks_than_a_wave_are_all_done(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "WAVE_SIZE", 7)
     assert sorted(map_over_blocks(brightness.square, range(30), client)) == [k * k for k in range(30)]
