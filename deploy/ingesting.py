@@ -21,6 +21,7 @@ def claim_ingest(run: Run) -> IngestPlan:
     plan = make_ingest_plan(run.job.images, targets=run.targets, run_dir=run.directory.folder, seed=run.job.job.seed)
     plan.check()
     inputs = asdict(run.job.images) | {"targets": plan.targets.digest, "seed": run.job.job.seed}
+    inputs["shard_size"] = plan.store.layout.shard_size  # where it was left out, the one that it was fitted to
     has_results = len(plan.missing_blocks()) < plan.store.num_blocks
     claim_inputs(run.directory.folder, "ingest", inputs, has_results=has_results)
     return plan

@@ -106,7 +106,7 @@ def _outcomes(client: Client, task: Callable[[int], Any], wave: list[int]) -> It
     # Of no array: mapped over one, each block would be two tasks, one of them but a name for the other.
     blocks = da.map_blocks(
         partial(_run_one, task, np.asarray(wave)),
-        name=f"block-{uuid.uuid4().hex}",  # nor is one taken for what an earlier pass left on the cluster
+        name=f"block-{uuid.uuid4().hex}",  # unique: of an equal task Dask would take the earlier result
         chunks=((1,) * len(wave),),
         dtype=object,
         meta=np.empty(0, dtype=object),

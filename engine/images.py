@@ -21,10 +21,11 @@ SERVICES = ("sdss", "legacy")
 SOURCES = ("folder", "fits", "mosaic", "array", *SERVICES, "simulated")
 DTYPES = ("uint8", "float32")
 MAX_SHARD_BYTES = 4 << 30
-FITTED_SHARD_SIZE = 2048
-"""Shards of so many cutouts are read about as fast as larger ones, by measurement."""
-_NUM_SHARDS = 256
-"""So many at least, where the galaxies suffice: the shard is what progress, many workers and a restart count in."""
+_FITTED_SHARDS = 128
+"""So many at least, where the galaxies suffice: a shard is what progress, many workers and a restart count in."""
+_FITTED_SIZE = (128, 2048)
+"""Of smaller shards networks compute too much padding; larger ones are not read faster."""
+_FITTED_BYTES = 256 << 20
 MAX_BANDS = 8
 _PATTERNS = {"folder": "{object_id}.jpg", "fits": "{object_id}.fits"}
 SDSS_JPEG = "sdss-jpeg"
@@ -37,9 +38,9 @@ class ImageSettings:
     """Sizes ending in _pix are in pixels on a side, shard_size and chunk_size in galaxies.
 
     source and folder, pattern, service_url …: where images are read. Ready-made images are input_size_pix wide;
-    their middle crop_pix are kept and resampled to size_pix. A shard_size left out is fitted to the number of galaxies:
-    see :meth:`shard_size_for`. dtype and stretch: what is stored; ``float32`` keeps
+    their middle crop_pix are kept and resampled to size_pix. dtype and stretch: what is stored; ``float32`` keeps
     flux, ``uint8`` a picture, made from flux by ``lupton`` or as the source drew it (then stretch only says how).
+    A shard_size left out is fitted to the survey: see :meth:`shard_size_for`.
     """
 
     source: str
@@ -155,12 +156,12 @@ class ImageSettings:
             )
 
     def shard_size_for(self, num_galaxies: int) -> int:
-        """Return shard_size; left out, so many whole chunks that there are some hundred shards, none too large."""
+        """Return shard_size; left out, 128 to 2048 galaxies in whole chunks, 256 MB at most, or else one chunk."""
         if self.shard_size is not None:
             return self.shard_size
-        largest = min(FITTED_SHARD_SIZE, MAX_SHARD_BYTES // self.spec(survey="").cutout_bytes)
-        num_chunks = min(num_galaxies // _NUM_SHARDS, largest) // self.chunk_size
-        return max(num_chunks, 1) * self.chunk_size
+        least, most = _FITTED_SIZE
+        size = min(max(num_galaxies // _FITTED_SHARDS, least), most, _FITTED_BYTES // self.spec(survey="").cutout_bytes)
+        return max(size // self.chunk_size, 1) * self.chunk_size
 
     @property
     def input_size(self) -> int:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skymetal.catalogs.errors import InputError, first_line
 from skymetal.catalogs.targets import TargetList
-from skymetal.engine.shard import checksums, decode_shard
+from skymetal.engine.shard import StoreLayout, checksums, decode_shard
 from skymetal.engine.store import REMEDY, CutoutStore, shard_name
 
 
@@ -46,8 +46,7 @@ def _read_from_shard(store: CutoutStore, index: int, row_n: NDArray[np.integer])
     """Decode only the chunks that hold these rows of a shard, and check the galaxies in them."""
     name, receipt = shard_name(index), store.read_receipt(index)
     try:
-        data = store.read_shard(index)
-        images = np.concatenate([decode_shard(store.layout, data, slice(int(row), int(row) + 1)) for row in row_n])
+        images = _decode_rows(store.layout, store.read_shard(index), row_n)
     except (OSError, ValueError) as error:
         raise RuntimeError(
             f"shard {store.folder}/{name} is missing or damaged ({first_line(error)}); {REMEDY}"
@@ -60,3 +59,13 @@ def _read_from_shard(store: CutoutStore, index: int, row_n: NDArray[np.integer])
             f"{object_id_n[wrong[0]]}; {REMEDY}"
         )
     return images
+
+
+def _decode_rows(layout: StoreLayout, data: bytes, row_n: NDArray[np.integer]) -> NDArray[Any]:
+    images_nHWC = np.empty((len(row_n), *layout.image_spec.frame), layout.image_spec.dtype)
+    chunk_n = row_n // layout.chunk_size
+    for chunk in np.unique(chunk_n):
+        here_n, first = chunk_n == chunk, int(chunk) * layout.chunk_size
+        chunk_NHWC = decode_shard(layout, data, slice(first, first + layout.chunk_size))
+        images_nHWC[here_n] = chunk_NHWC[row_n[here_n] - first]
+    return images_nHWC

@@ -20,6 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from skymetal.catalogs.errors import first_line
 from skymetal.engine.pixels import ImageSpec
 
 ATTRIBUTE = "skymetal"
@@ -103,9 +104,12 @@ def decode_shard(layout: StoreLayout, data: bytes, rows: slice) -> NDArray[Any]:
     size = layout.chunk_size
     start, stop, _ = rows.indices(layout.shard_size)
     chunks = range(start // size, -(-stop // size))
-    images_NHWC = np.zeros((len(chunks) * size, *layout.image_spec.frame), layout.image_spec.dtype)
     index, codec = _read_index(layout, data), Zstd()
     first = chunks.start * size
+    try:
+        images_NHWC = np.zeros((len(chunks) * size, *layout.image_spec.frame), layout.image_spec.dtype)
+    except MemoryError as error:  # sizes that are damage, too
+        raise ValueError(first_line(error)) from error
     for chunk in chunks:
         offset, length = (int(value) for value in index[chunk])
         if offset + length > len(data):

@@ -49,11 +49,12 @@ def test_settings_that_make_no_sense_cannot_exist(changes: dict[str, Any], messa
 @pytest.mark.parametrize(
     ("num_galaxies", "changes", "shard_size"),
     [
-        (1, {}, 64),
-        (2_000, {}, 64),
-        (100_000, {}, 384),
+        (1, {}, 128),
+        (2_000, {}, 128),
+        (100_000, {}, 768),
         (10**7, {}, 2048),
-        (10**7, {"size_pix": 1024}, 1344),
+        (10**7, {"size_pix": 512}, 320),
+        (10**7, {"size_pix": 2048}, 64),
         (2_000, {"chunk_size": 4096}, 4096),
         (10**7, {"chunk_size": 100}, 2000),
         (10**7, {"shard_size": 128}, 128),

@@ -11,7 +11,7 @@ from numcodecs.zstd import Zstd
 from support.stores import LAYOUT, fill, images
 
 from skymetal.catalogs.storage import LocalFolder
-from skymetal.engine.shard import checksums, decode_shard, encode_shard
+from skymetal.engine.shard import decode_shard, encode_shard
 
 NUM_CHUNKS = 2
 INDEX_BYTES = 16 * NUM_CHUNKS + 4
@@ -35,19 +35,19 @@ def test_the_last_shard_has_the_chunks_it_needs() -> None:
         decode_shard(LAYOUT, data, slice(4, 5))
 
 
-def test_no_flipped_byte_is_taken_for_pixels() -> None:
+def test_no_flipped_bit_changes_a_pixel() -> None:
     pixels = np.zeros((8, 16, 16, 3), np.uint8)
     pixels[:, 3, 4, 1] = np.arange(8)
     data = encode_shard(LAYOUT, pixels)
-    crcs = checksums(np.arange(8), pixels)
-    for place in range(len(data)):
+    num_refused = 0
+    for bit in range(8 * len(data)):
         damaged = bytearray(data)
-        damaged[place] ^= 1 << place % 8
+        damaged[bit // 8] ^= 1 << bit % 8
         try:
-            read = decode_shard(LAYOUT, bytes(damaged), slice(8))
+            assert np.array_equal(decode_shard(LAYOUT, bytes(damaged), slice(8)), pixels)
         except ValueError:
-            continue
-        assert np.array_equal(read, pixels) or (checksums(np.arange(8), read) != crcs).any()
+            num_refused += 1
+    assert num_refused > 8 * len(data) - 5  # a bit that zstd does not look at
 
 
 @pytest.mark.parametrize("num_bytes", [0, 1, INDEX_BYTES - 1, INDEX_BYTES, 200, -1])
@@ -79,7 +79,13 @@ def replace_chunk(data: bytes, chunk: bytes) -> bytes:
     return body + chunk + index.tobytes() + google_crc32c.value(index.tobytes()).to_bytes(4, "little")
 
 
-def test_threads_decode_side_by_side() -> None:
+def test_sizes_that_fit_no_memory_are_damage() -> None:
+    layout = replace(LAYOUT, image_spec=replace(LAYOUT.image_spec, size_pix=10**7))
+    with pytest.raises(ValueError, match=r"Unable to allocate|too big"):
+        decode_shard(layout, encode_shard(LAYOUT, images()[:8]), slice(8))
+
+
+def test_threads_that_decode_at_once_do_not_disturb_each_other() -> None:
     shards = [encode_shard(LAYOUT, images()[first : first + 8]) for first in (0, 8)]
     with ThreadPoolExecutor(4) as pool:
         read = list(pool.map(lambda number: decode_shard(LAYOUT, shards[number % 2], slice(8)), range(64)))

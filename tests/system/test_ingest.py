@@ -71,6 +71,18 @@ def test_sigkill_at_random_moments_leaves_a_store_of_the_same_bytes(ingested: Pa
     assert not list((tmp_path / "run").rglob(".writing-*"))
 
 
+def test_a_shard_size_left_out_is_the_one_that_it_was_fitted_to(tmp_path: Path) -> None:
+    job = runs.write_job(tmp_path, JOB.replace("shard_size = 16\n", "").replace("1200", "200"))
+    assert runs.run("select", job).returncode == 0
+    assert "2 of 2 are yet to be written: 128 galaxies" in runs.run("plan", job).stdout
+    assert runs.run("ingest", job).returncode == 0
+    assert num_receipts(tmp_path / "run" / "store.zarr" / "receipts") == 2
+    assert runs.run("ingest", job, "--set", "images.shard_size=128").returncode == 0
+    refused = runs.run("ingest", job, "--set", "images.shard_size=64")
+    assert refused.returncode == 2
+    assert "began `ingest` with shard_size = 128, but this job has shard_size = 64; name another" in refused.stderr
+
+
 def test_a_batch_system_that_ends_the_job_is_told_the_same_as_ctrl_c(tmp_path: Path) -> None:
     job = runs.write_job(tmp_path, JOB)
     assert runs.run("select", job).returncode == 0
