@@ -34,6 +34,7 @@ from PIL import Image
 
 from skymetal.catalogs.storage import LocalFolder
 from skymetal.catalogs.targets import write_targets
+from skymetal.deploy.clusters.lazy import DASK_CONFIG
 from skymetal.deploy.config import read_job
 from skymetal.deploy.run import open_run
 from skymetal.deploy.scoring import make_score_plan
@@ -42,6 +43,7 @@ from skymetal.engine.score import ScoredPart, finish_score, score_block
 from skymetal.engine.shard import StoreLayout
 from skymetal.engine.store import CutoutStore, create_store, open_store
 
+PREFIX = "distributed.nanny.pre-spawn-environ."
 JOB = """
 [job]
 run_dir = "{run_dir}"
@@ -62,6 +64,9 @@ runtime = "{runtime}"
 {ensemble}
 """
 SHARD_SIZE = 64
+WORKER_ENVIRONMENT = {
+    key.removeprefix(PREFIX): str(value) for key, value in DASK_CONFIG.items() if key.startswith(PREFIX)
+}
 MIN_PEER_GALAXIES = 4 * peers.BATCH_SIZE
 
 
@@ -224,8 +229,7 @@ def forward_only(peer: dict[str, Any], num_processes: int, seconds: float) -> fl
     """Return images a second of processes that start together and do nothing else."""
     command = [sys.executable, str(Path(peers.__file__)), "forward", json.dumps(peer | {"seconds": seconds})]
     with tempfile.TemporaryDirectory() as folder:  # what it keeps there is not for `score` to find
-        environment = dict(os.environ, OMP_NUM_THREADS="1", TMPDIR=folder, THP_MEM_ALLOC_ENABLE="1")
-        environment |= {"MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_MAX_": "0"}  # as a worker has it
+        environment = dict(os.environ, OMP_NUM_THREADS="1", TMPDIR=folder) | WORKER_ENVIRONMENT
         started = [
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
             for _ in range(num_processes)

@@ -78,12 +78,10 @@ class _Failure:
         self.reason = reason
 
 
-def _run_one(
-    task: Callable[[int], Any], index_B: NDArray[np.int64], *, block_id: tuple[int, ...]
-) -> NDArray[np.object_]:
+def _run_one(task: Callable[[int], Any], wave: NDArray[np.int64], *, block_id: tuple[int, ...]) -> NDArray[np.object_]:
     result = np.empty(1, dtype=object)
     try:
-        result[0] = task(int(index_B[block_id[0]]))
+        result[0] = task(int(wave[block_id[0]]))
     except BaseException as error:  # a SystemExit or a Rust panic would hang the client or kill the worker
         # A RuntimeError is a sentence of our own; of others' errors the kind is half of what is known.
         kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
